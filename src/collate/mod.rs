@@ -1,0 +1,61 @@
+//! How the samples of a batch become one batch: a write into place, not a pass over a finished list.
+
+mod function;
+mod stack;
+mod tuple;
+
+pub use function::CollateFn;
+pub use stack::{Stack, Stackable};
+
+use crate::error::Result;
+use crate::memory::BufferPool;
+
+/// Makes batches of samples of type `S`.
+///
+/// A batch is started once, may be split into parts that several workers fill at the same time, and is finished once
+/// its parts are full and united again. A [`Part`](Collate::Part) is the exclusive right to a run of samples, so an
+/// implementation needs no locks.
+///
+/// Use [`Stack`] (the default), a tuple of collates for a tuple of samples, or a plain function through
+/// [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write samples into their place in some other
+/// layout.
+pub trait Collate<S>: Send + Sync {
+    /// What the training loop gets.
+    type Batch: Send;
+    /// A run of consecutive samples of a batch in the making.
+    type Part: Send;
+
+    /// Starts a batch: the part that covers all of it.
+    fn start(&self, plan: BatchPlan<'_>) -> Self::Part;
+
+    /// Splits a part that has no samples yet: it keeps the first `at`, the rest is returned.
+    fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part;
+
+    /// Adds the next sample of the part.
+    ///
+    /// # Errors
+    ///
+    /// If the sample does not fit the others. The batch is then given up, and the error is its result.
+    fn push(&self, part: &mut Self::Part, sample: S) -> Result<()>;
+
+    /// Appends `next`, the part that follows; both are full.
+    fn unite(&self, part: &mut Self::Part, next: Self::Part);
+
+    /// Turns the full part that covers the whole batch into the batch.
+    ///
+    /// # Errors
+    ///
+    /// If the samples do not make a batch; the error is the batch's result.
+    fn finish(&self, part: Self::Part) -> Result<Self::Batch>;
+}
+
+/// What is known of a batch before its first sample is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchPlan<'a> {
+    /// How many samples it will have: at least one.
+    pub len: usize,
+    /// How many samples a full batch has: buffers are sized by it, so that a smaller last batch can share them.
+    pub capacity: usize,
+    /// Where its buffers come from.
+    pub buffers: &'a BufferPool,
+}

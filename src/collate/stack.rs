@@ -1,0 +1,146 @@
+//! `Stack`: samples of one shape, one above the other (torch's `default_collate`).
+
+use super::{BatchPlan, Collate};
+use crate::error::Result;
+use crate::memory::{Element, HostTensor, Shape, Slots};
+
+/// Stacks samples of one shape into a tensor with a new first dimension, as torch's `default_collate` does.
+///
+/// | sample | batch |
+/// |---|---|
+/// | a number or `bool` | [`HostTensor`] of shape `[N]` |
+/// | `[T; K]`, and arrays of arrays | `[N, K]`, `[N, K, L]` |
+/// | `Vec<T>`, all of one length | `[N, L]` |
+/// | `Image` | `[N, H, W, C]` of `u8` |
+/// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
+/// | `(A, B)` up to eight fields | a tuple of their batches |
+///
+/// For a type of your own, implement [`Stackable`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stack;
+
+/// A sample that can write itself into its slot of a batch.
+///
+/// ```
+/// use sutler::{Result, Shape, Stackable};
+///
+/// /// A mono audio clip, stored as the file has it.
+/// struct Clip(Vec<i16>);
+///
+/// impl Stackable for Clip {
+///     type Element = f32;
+///
+///     fn shape(&self) -> Shape {
+///         [self.0.len()].into()
+///     }
+///
+///     fn write(&self, slot: &mut [f32]) -> Result<()> {
+///         for (out, sample) in slot.iter_mut().zip(&self.0) {
+///             *out = f32::from(*sample) / 32768.0; // the conversion is the write: no second pass
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Stackable: Send {
+    /// The element type of the batch.
+    type Element: Element;
+
+    /// The shape of this sample, without the batch dimension.
+    fn shape(&self) -> Shape;
+
+    /// Writes the sample into its slot: [`shape`](Stackable::shape)`().elements()` values in C order, whatever they
+    /// were before.
+    ///
+    /// # Errors
+    ///
+    /// If the sample cannot be written after all; the batch is then given up.
+    fn write(&self, slot: &mut [Self::Element]) -> Result<()>;
+}
+
+impl<S: Stackable> Collate<S> for Stack {
+    type Batch = HostTensor<S::Element>;
+    type Part = Slots<S::Element>;
+
+    fn start(&self, plan: BatchPlan<'_>) -> Self::Part {
+        Slots::new(plan.buffers, plan.len, plan.capacity)
+    }
+
+    fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part {
+        part.split_off(at)
+    }
+
+    #[inline(always)] // a large sample is moved by copying it: keep the moves where the optimiser sees them
+    fn push(&self, part: &mut Self::Part, sample: S) -> Result<()> {
+        let slot = part.push(&sample.shape())?;
+        sample.write(slot)
+    }
+
+    fn unite(&self, part: &mut Self::Part, next: Self::Part) {
+        part.unite(next);
+    }
+
+    fn finish(&self, part: Self::Part) -> Result<Self::Batch> {
+        Ok(part.finish())
+    }
+}
+
+macro_rules! stackable_scalars {
+    ($($scalar:ty)*) => {$(
+        impl Stackable for $scalar {
+            type Element = $scalar;
+
+            #[inline]
+            fn shape(&self) -> Shape {
+                Shape::SCALAR
+            }
+
+            #[inline]
+            fn write(&self, slot: &mut [$scalar]) -> Result<()> {
+                slot[0] = *self;
+                Ok(())
+            }
+        }
+    )*};
+}
+
+stackable_scalars! { bool u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 }
+
+macro_rules! stackable_arrays {
+    ($([$($dim:ident)*] $array:ty, $flat:expr;)*) => {$(
+        impl<T: Element, $(const $dim: usize),*> Stackable for $array {
+            type Element = T;
+
+            #[inline]
+            fn shape(&self) -> Shape {
+                Shape::from([$($dim),*])
+            }
+
+            #[inline]
+            fn write(&self, slot: &mut [T]) -> Result<()> {
+                let flat: fn(&Self) -> &[T] = $flat;
+                slot.copy_from_slice(flat(self));
+                Ok(())
+            }
+        }
+    )*};
+}
+
+stackable_arrays! {
+    [K] [T; K], |array| array;
+    [K L] [[T; L]; K], |array| array.as_flattened();
+    [K L M] [[[T; M]; L]; K], |array| array.as_flattened().as_flattened();
+}
+
+impl<T: Element> Stackable for Vec<T> {
+    type Element = T;
+
+    fn shape(&self) -> Shape {
+        [self.len()].into()
+    }
+
+    fn write(&self, slot: &mut [T]) -> Result<()> {
+        slot.copy_from_slice(self);
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! The one error type: what went wrong, with which sample, and what to do about it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// `std::result::Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the loader, or of user code that the loader called.
+///
+/// The text names the sample's index and its absolute path where they are known, then the cause:
+///
+/// ```text
+/// sample 17 (/data/train/cat/0017.jpg): cannot read the file: No such file or directory (os error 2)
+/// ```
+///
+/// The same facts are there as values: [`kind`](Error::kind), [`index`](Error::index), [`path`](Error::path),
+/// [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text already ends with
+/// the source's text, so a report that walks the chain would print it twice.
+pub struct Error(Box<Inner>);
+
+// Boxed, because `Result<Sample>` is returned once a sample and should not grow by an error's size.
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    index: Option<usize>,
+    batch: Vec<usize>,
+    path: Option<PathBuf>,
+    worker: Option<usize>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting is missing, out of range, or contradicts another one.
+    Config,
+    /// A file or directory could not be read.
+    Io,
+    /// A file was read, but what it holds is not what it should be.
+    Decode,
+    /// The input is larger than the limits allow; nothing was allocated for it.
+    Limit,
+    /// A sampler gave an order that the dataset cannot serve.
+    Sampler,
+    /// The samples of a batch do not fit together.
+    Collate,
+    /// User code (a dataset, a transform, a collate function) panicked.
+    Panic,
+    /// libtorch refused.
+    Torch,
+    /// An error of user code, made by [`Error::other`] or [`Error::msg`].
+    Other,
+}
+
+impl Error {
+    /// An error of the given kind with a message of its own.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            index: None,
+            batch: Vec::new(),
+            path: None,
+            worker: None,
+            source: None,
+        }))
+    }
+
+    /// An error that user code reports: `Err(Error::msg("no such label"))`.
+    pub fn msg(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, message)
+    }
+
+    /// Wraps any error of user code; it stays reachable as [`source`](StdError::source).
+    pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Other, String::new()).with_source(source)
+    }
+
+    /// Adds the cause.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the path of the file concerned, unless one is there already: the innermost knows best.
+    pub fn with_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.path.get_or_insert_with(|| path.into());
+        self
+    }
+
+    /// Adds the index of the sample concerned, replacing one that is there: the outermost dataset's index is the
+    /// one its user knows.
+    pub fn with_index(mut self, index: usize) -> Self {
+        self.0.index = Some(index);
+        self
+    }
+
+    /// Adds the indices of the batch concerned, where no single sample is to blame.
+    pub(crate) fn with_batch(mut self, indices: Vec<usize>) -> Self {
+        self.0.batch = indices;
+        self
+    }
+
+    pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
+        self.0.worker = worker;
+        self
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The index of the sample, if the error is about one.
+    pub fn index(&self) -> Option<usize> {
+        self.0.index
+    }
+
+    /// The indices of the batch's samples, if the error is about the batch as a whole; else empty.
+    pub fn batch(&self) -> &[usize] {
+        &self.0.batch
+    }
+
+    /// The absolute path of the file, if the error is about one.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The number of the worker thread it happened on; `None` in the caller's own thread.
+    pub fn worker(&self) -> Option<usize> {
+        self.0.worker
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.index, &self.0.path) {
+            (Some(index), Some(path)) => write!(f, "sample {index} ({}): ", path.display())?,
+            (Some(index), None) => write!(f, "sample {index}: ")?,
+            (None, Some(path)) => write!(f, "{}: ", path.display())?,
+            (None, None) if !self.0.batch.is_empty() => write!(f, "batch of {}: ", Indices(&self.0.batch))?,
+            (None, None) => {}
+        }
+        match (self.0.message.as_str(), &self.0.source) {
+            ("", Some(source)) => write!(f, "{source}"),
+            (message, Some(source)) => write!(f, "{message}: {source}"),
+            (message, None) => f.write_str(message),
+        }
+    }
+}
+
+/// A list of indices, short enough for a message.
+struct Indices<'a>(&'a [usize]);
+
+impl fmt::Display for Indices<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 16;
+        match self.0 {
+            [index] => write!(f, "sample {index}"),
+            indices if indices.len() <= SHOWN => write!(f, "samples {indices:?}"),
+            indices => write!(f, "{} samples, the first {:?}", indices.len(), &indices[..SHOWN]),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `unwrap()` and `main() -> Result` print this: the sentence serves better than the struct.
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        Error::new(ErrorKind::Io, String::new()).with_source(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_index_path_and_cause_once() {
+        let error = Error::new(ErrorKind::Io, "cannot read the file")
+            .with_source(io::Error::new(io::ErrorKind::NotFound, "gone"))
+            .with_path("/data/a.jpg")
+            .with_index(17);
+        assert_eq!(error.to_string(), "sample 17 (/data/a.jpg): cannot read the file: gone");
+        assert_eq!(error.source().unwrap().to_string(), "gone");
+        assert_eq!((error.kind(), error.index(), error.worker()), (ErrorKind::Io, Some(17), None));
+    }
+
+    #[test]
+    fn the_innermost_path_and_the_outermost_index_win() {
+        let error = Error::msg("no").with_path("/inner").with_path("/outer").with_index(3).with_index(9);
+        assert_eq!(error.to_string(), "sample 9 (/inner): no");
+    }
+
+    #[test]
+    fn an_error_is_one_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+}

@@ -1,0 +1,158 @@
+//! How much work goes into one job, and how far to run ahead: both follow what a sample is measured to cost.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::memory::BufferPool;
+
+/// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
+/// which this makes small; and a batch is late by at most about as much.
+const JOB: Duration = Duration::from_micros(50);
+/// The furthest a loader runs ahead on its own account.
+const MOST_AHEAD: usize = 256;
+
+pub(super) struct Pace {
+    batch_size: usize,
+    num_workers: usize,
+    /// `None`: by cost.
+    prefetch_batches: Option<usize>,
+    chunk_size: Option<usize>,
+    /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
+    /// measurement of many, which does not matter.
+    sample_cost: AtomicU64,
+}
+
+/// The next piece of work to queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// This many whole batches, by one worker.
+    Batches(usize),
+    /// One batch, in parts of this many samples.
+    Parts(usize),
+}
+
+impl Job {
+    /// How many batches it is.
+    pub(super) fn batches(&self) -> usize {
+        match *self {
+            Job::Batches(batches) => batches,
+            Job::Parts(_) => 1,
+        }
+    }
+}
+
+impl Pace {
+    pub(super) fn new(
+        batch_size: usize,
+        num_workers: usize,
+        prefetch_batches: Option<usize>,
+        chunk_size: Option<usize>,
+    ) -> Self {
+        Pace { batch_size, num_workers, prefetch_batches, chunk_size, sample_cost: AtomicU64::new(0) }
+    }
+
+    /// How many batches may be ahead, where a batch is not a matter of microseconds.
+    pub(super) fn prefetch_batches(&self) -> usize {
+        self.prefetch_batches.unwrap_or(self.num_workers + 1)
+    }
+
+    /// How many batches may ever be ahead.
+    pub(super) fn most_ahead(&self) -> usize {
+        self.prefetch_batches.unwrap_or(MOST_AHEAD.max(self.num_workers + 1))
+    }
+
+    /// How many batches may be ahead now.
+    pub(super) fn window(&self, buffers: &BufferPool) -> usize {
+        let base = self.prefetch_batches();
+        if self.prefetch_batches.is_some() {
+            return base;
+        }
+        let Some(samples) = self.samples_per_job() else { return base };
+        // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
+        // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
+        // for. For batches that take long, this is less than the base.
+        let ahead = (16 * self.num_workers).saturating_mul(samples) / self.batch_size;
+        let most = buffers.reserve().map_or(MOST_AHEAD, |reserve| reserve.saturating_sub(2)).min(MOST_AHEAD);
+        ahead.min(most).max(base)
+    }
+
+    /// How to cut the work ahead, given the window.
+    pub(super) fn job(&self, window: usize) -> Job {
+        let samples = match (self.chunk_size, self.samples_per_job()) {
+            (Some(chunk_size), _) => chunk_size,
+            // Cutting a batch for the sake of less than a job is not worth the hand-over.
+            (None, Some(samples)) if 2 * samples > self.batch_size => samples.max(self.batch_size),
+            (None, Some(samples)) => samples,
+            // Nothing is known yet: small parts, because the first batch is being waited for.
+            (None, None) => self.batch_size.div_ceil(8 * self.num_workers.max(1)),
+        };
+        if samples < self.batch_size && self.num_workers > 1 {
+            // Parts of equal size rather than one small rest.
+            return Job::Parts(self.batch_size.div_ceil(self.batch_size.div_ceil(samples)));
+        }
+        // Enough jobs in the window that each worker has one in hand and one in the queue.
+        let most = (window / (2 * self.num_workers.max(1))).max(1);
+        Job::Batches((samples / self.batch_size).clamp(1, most))
+    }
+
+    /// Takes note that `samples` samples took `time`.
+    pub(super) fn measured(&self, samples: usize, time: Duration) {
+        if samples == 0 {
+            return;
+        }
+        let cost = (time.as_nanos() as u64).saturating_mul(1024) / samples as u64;
+        let average = match self.sample_cost.load(Relaxed) {
+            0 => cost,
+            average => average - average / 8 + cost / 8,
+        };
+        self.sample_cost.store(average.max(1), Relaxed);
+    }
+
+    fn samples_per_job(&self) -> Option<usize> {
+        match self.sample_cost.load(Relaxed) {
+            0 => None,
+            cost => Some(((JOB.as_nanos() as u64 * 1024 / cost) as usize).max(1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(batch_size: usize, num_workers: usize) -> Pace {
+        Pace::new(batch_size, num_workers, None, None)
+    }
+
+    #[test]
+    fn samples_that_take_long_go_one_by_one() {
+        let pace = pace(64, 2);
+        pace.measured(1, Duration::from_millis(1));
+        assert_eq!(pace.job(3), Job::Parts(1));
+        assert_eq!(pace.window(&BufferPool::new(5)), 3);
+    }
+
+    #[test]
+    fn an_unknown_batch_is_cut_for_all_workers() {
+        assert_eq!(pace(64, 2).job(3), Job::Parts(4));
+        assert_eq!(pace(64, 1).job(2), Job::Batches(1));
+        assert_eq!(pace(1, 4).job(5), Job::Batches(1));
+    }
+
+    #[test]
+    fn cheap_samples_go_by_many_batches_and_further_ahead() {
+        let pace = pace(128, 2);
+        pace.measured(1_000_000, Duration::from_millis(3));
+        let buffers = BufferPool::new(5);
+        assert_eq!(pace.window(&buffers), 256);
+        assert_eq!(pace.job(256), Job::Batches(64));
+    }
+
+    #[test]
+    fn what_the_user_sets_holds_whatever_the_cost() {
+        let pace = Pace::new(128, 2, Some(4), Some(48));
+        pace.measured(1_000_000, Duration::from_millis(3));
+        assert_eq!(pace.window(&BufferPool::new(6)), 4);
+        assert_eq!(pace.job(4), Job::Parts(43));
+    }
+}

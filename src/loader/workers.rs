@@ -1,0 +1,59 @@
+//! `WorkerPool`: the threads, which loaders may share.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A pool of worker threads; a handle, cheap to clone.
+///
+/// A loader makes one of its own by [`num_workers`](crate::LoaderBuilder::num_workers), or several share one by
+/// [`pool`](crate::LoaderBuilder::pool): a training and a validation loader, say, that are not busy at the same time.
+/// The threads live as long as the last handle.
+#[derive(Clone, Debug)]
+pub struct WorkerPool(Arc<rayon::ThreadPool>);
+
+impl WorkerPool {
+    /// Starts `num_workers` threads.
+    ///
+    /// # Errors
+    ///
+    /// If `num_workers` is 0, or the system refuses to start a thread.
+    pub fn new(num_workers: usize) -> Result<Self> {
+        if num_workers == 0 {
+            return Err(Error::new(ErrorKind::Config, "a worker pool needs at least one thread"));
+        }
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(num_workers)
+            .thread_name(|worker| format!("sutler-{worker}"))
+            // A job answers for panics itself; without a handler rayon would end the process.
+            .panic_handler(|_| ())
+            .build()
+            .map(|pool| WorkerPool(Arc::new(pool)))
+            .map_err(|source| {
+                Error::new(ErrorKind::Config, format!("cannot start {num_workers} worker threads")).with_source(source)
+            })
+    }
+
+    /// How many threads there are.
+    pub fn num_workers(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    /// Queues a job behind those queued before.
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        self.0.spawn_fifo(job);
+    }
+
+    /// On one of the pool's own threads: runs some queued job, if there is one. Elsewhere: false at once.
+    ///
+    /// Whoever iterates over a loader on a thread of its pool must not wait there for work that only this thread
+    /// may be free to do.
+    pub(super) fn help(&self) -> bool {
+        matches!(self.0.yield_now(), Some(rayon::Yield::Executed))
+    }
+
+    /// Whether the current thread is one of the pool's.
+    pub(super) fn is_current(&self) -> bool {
+        self.0.current_thread_index().is_some()
+    }
+}

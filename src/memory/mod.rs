@@ -1,0 +1,18 @@
+//! Host memory of batches: pooled buffers, the slots that workers write, the tensors that the consumer gets.
+//!
+//! All unsafe code of the core is in this folder. Its one claim: a [`Slots`] is the only way to the memory it
+//! covers, because two of them never cover the same slot.
+#![allow(unsafe_code)]
+
+mod buffer;
+mod element;
+mod host_tensor;
+mod pool;
+mod shape;
+mod slots;
+
+pub use element::{DType, Element};
+pub use host_tensor::HostTensor;
+pub use pool::BufferPool;
+pub use shape::Shape;
+pub use slots::Slots;

@@ -1,0 +1,325 @@
+//! `Slots`: the exclusive right to write a run of samples of one batch.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use super::buffer::Buffer;
+use super::element::{Element, any_bits};
+use super::{BufferPool, HostTensor, Shape};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A run of consecutive slots of a batch in the making, to be filled from the front.
+///
+/// [`Slots::new`] covers a whole batch; [`split_off`](Slots::split_off) cuts it so that several threads each fill a
+/// part of the one buffer, and [`unite`](Slots::unite) puts the parts together again. Two values never cover the
+/// same slot, and each can only be written in order, so there is no index to get wrong, nothing to lock, and no way
+/// to write a slot twice.
+///
+/// The first sample that is written anywhere in the batch decides the shape of them all and leases the buffer.
+pub struct Slots<T: Element> {
+    sheet: Arc<Sheet>,
+    /// The first slot this value covers.
+    start: usize,
+    /// The next slot to write.
+    next: usize,
+    /// One past the last slot.
+    end: usize,
+    /// What `sheet.block` holds, once this value has seen it: spares the atomic load in the loop over samples.
+    block: Option<Placed<T>>,
+}
+
+/// The memory of one batch tensor, shared by the `Slots` that fill it, and then the tensor's own.
+pub(super) struct Sheet {
+    pool: BufferPool,
+    /// Slots in the batch.
+    len: usize,
+    /// Slots in a full batch: what the buffer is sized for, so that the last, smaller batch of an epoch fits the
+    /// buffers of the others.
+    capacity: usize,
+    block: OnceLock<Block>,
+}
+
+struct Block {
+    buffer: Buffer,
+    /// The shape of one sample.
+    shape: Shape,
+    /// Elements in one sample.
+    elements: usize,
+}
+
+struct Placed<T> {
+    start: NonNull<T>,
+    shape: Shape,
+    elements: usize,
+}
+
+// SAFETY: the pointer in `block` is into the buffer of `sheet`, which is kept alive by the same value, and the slots
+// from `start` to `end` belong to this value alone; so moving it moves an exclusive right. `T` is plain data.
+unsafe impl<T: Element> Send for Slots<T> {}
+// SAFETY: nothing is read or written through `&Slots`.
+unsafe impl<T: Element> Sync for Slots<T> {}
+
+impl<T: Element> Slots<T> {
+    /// The slots of a batch of `len` samples, in a buffer from `pool` that has room for `capacity` of them.
+    pub fn new(pool: &BufferPool, len: usize, capacity: usize) -> Self {
+        let sheet = Sheet { pool: pool.clone(), len, capacity: capacity.max(len), block: OnceLock::new() };
+        Slots { sheet: Arc::new(sheet), start: 0, next: 0, end: len, block: None }
+    }
+
+    /// Splits this run in two: keeps the first `at` slots and returns the rest.
+    ///
+    /// # Panics
+    ///
+    /// If `at` is beyond the end of the run, or before what is already written.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let middle = self.start + at;
+        assert!(self.next <= middle && middle <= self.end, "split at {at} of {} slots", self.end - self.start);
+        let tail = Slots { sheet: Arc::clone(&self.sheet), start: middle, next: middle, end: self.end, block: None };
+        self.end = middle;
+        tail
+    }
+
+    /// The next slot, to be written with a sample of the given shape: `shape.elements()` values, in C order. What it
+    /// holds before is unspecified (zeros, or another batch's values).
+    ///
+    /// # Errors
+    ///
+    /// If the shape differs from that of the batch's other samples, or the buffer cannot be allocated.
+    ///
+    /// # Panics
+    ///
+    /// If all slots are written.
+    #[inline(always)] // so that the shape of a scalar or an array is a constant, and comparing it costs nothing
+    pub fn push(&mut self, shape: &Shape) -> Result<&mut [T]> {
+        assert!(self.next < self.end, "all slots of this part are written");
+        if self.block.is_none() {
+            self.block = Some(self.sheet.place(shape)?);
+        }
+        let Some(block) = &self.block else { unreachable!("placed above") };
+        if block.shape != *shape {
+            return Err(mismatch(shape, &block.shape));
+        }
+        // SAFETY: `next` is below `end`, so below the sheet's capacity, and the buffer has `elements` values of room
+        // for each of those. The memory is initialised and any contents are valid (`Element`). Slot `next` lies in
+        // `start..end`, which no other `Slots` covers, and becomes a tensor's only in `finish`, which takes `self`:
+        // the reference is exclusive for as long as it borrows `self`.
+        let slot = unsafe {
+            std::slice::from_raw_parts_mut(block.start.as_ptr().add(self.next * block.elements), block.elements)
+        };
+        self.next += 1;
+        Ok(slot)
+    }
+
+    /// Appends the run that follows this one: the inverse of [`split_off`](Slots::split_off).
+    ///
+    /// # Panics
+    ///
+    /// If `next` is not the neighbour of this run in the same batch, or this run is not full.
+    pub fn unite(&mut self, next: Self) {
+        assert!(
+            Arc::ptr_eq(&self.sheet, &next.sheet) && self.end == next.start && self.next == self.end,
+            "only neighbours can be united, and only once the first is full"
+        );
+        self.next = next.next;
+        self.end = next.end;
+    }
+
+    /// The finished tensor, of shape `[N, …]`.
+    ///
+    /// # Panics
+    ///
+    /// If this is not the whole batch, or a slot is not written.
+    pub fn finish(self) -> HostTensor<T> {
+        assert!(
+            self.start == 0 && self.end == self.sheet.len && self.next == self.end && self.end > 0,
+            "a batch is finished once, whole and full"
+        );
+        let shape = self.sheet.block.get().expect("a full batch has a buffer").shape.with_front(self.end);
+        // Every slot was written by a `Slots` that is now part of `self`, on this thread or handed over since: the
+        // tensor is the sole owner of what they wrote.
+        HostTensor::new(self.sheet, shape)
+    }
+}
+
+impl Sheet {
+    /// Where the batch lies in memory; the first caller's shape decides it.
+    #[cold]
+    fn place<T: Element>(&self, shape: &Shape) -> Result<Placed<T>> {
+        let block = match self.block.get() {
+            Some(block) => block,
+            None => {
+                let block = self.lease::<T>(shape)?;
+                // Two parts may come here at once. One buffer wins, the other goes straight back.
+                if let Err(late) = self.block.set(block) {
+                    self.pool.give_back(late.buffer);
+                }
+                self.block.get().expect("set just now")
+            }
+        };
+        Ok(Placed { start: block.buffer.start().cast(), shape: block.shape, elements: block.elements })
+    }
+
+    fn lease<T: Element>(&self, shape: &Shape) -> Result<Block> {
+        let sized = shape
+            .elements()
+            .and_then(|elements| Some((elements, elements.checked_mul(size_of::<T>())?.checked_mul(self.capacity)?)));
+        let Some((elements, bytes)) = sized else {
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!("a batch of {} samples of shape {shape:?} does not fit in memory", self.capacity),
+            ));
+        };
+        let mut buffer = self.pool.lease(bytes)?;
+        if !any_bits::<T>() {
+            buffer.zero(bytes);
+        }
+        Ok(Block { buffer, shape: *shape, elements })
+    }
+
+    /// The first element. Null-free and aligned also for an empty batch of samples without elements.
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.block.get().expect("only a finished batch is read").buffer.start()
+    }
+}
+
+impl Drop for Sheet {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            self.pool.give_back(block.buffer);
+        }
+    }
+}
+
+#[cold]
+fn mismatch(found: &Shape, expected: &Shape) -> Error {
+    Error::new(
+        ErrorKind::Collate,
+        format!(
+            "a sample of shape {found:?} cannot be stacked with one of shape {expected:?}: \
+             all samples of a batch must have one shape (resize or pad them, or use another collate)"
+        ),
+    )
+}
+
+/// A run of slots says what it covers, not what they hold.
+impl<T: Element> std::fmt::Debug for Slots<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slots")
+            .field("covers", &(self.start..self.end))
+            .field("next", &self.next)
+            .field("dtype", &T::DTYPE)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> BufferPool {
+        BufferPool::new(2)
+    }
+
+    #[test]
+    fn samples_land_in_their_slots_whoever_writes_them() {
+        let pool = pool();
+        let mut first = Slots::<u16>::new(&pool, 5, 5);
+        let mut second = first.split_off(2);
+        let mut third = second.split_off(1);
+        let write = |slots: &mut Slots<u16>, value: u16| {
+            slots.push(&Shape::from([2])).unwrap().copy_from_slice(&[value, value + 1]);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..2).for_each(|i| write(&mut third, 30 + 10 * i)));
+            scope.spawn(|| write(&mut second, 20));
+            (0..2).for_each(|i| write(&mut first, 10 * i));
+        });
+        first.unite(second);
+        first.unite(third);
+        let tensor = first.finish();
+        assert_eq!(*tensor.shape(), [5, 2]);
+        assert_eq!(*tensor, [0, 1, 10, 11, 20, 21, 30, 31, 40, 41]);
+        drop(tensor);
+        let counts = pool.counts();
+        assert_eq!(counts.leased, counts.returned);
+    }
+
+    #[test]
+    fn a_smaller_last_batch_uses_the_same_buffers() {
+        let pool = BufferPool::new(1);
+        for len in [100, 100, 7] {
+            let mut slots = Slots::<u8>::new(&pool, len, 100);
+            (0..len).for_each(|_| slots.push(&Shape::from([1 << 16])).unwrap().fill(3));
+            assert_eq!(slots.finish().len(), len << 16);
+        }
+        assert_eq!(pool.counts().allocated, 1);
+    }
+
+    #[test]
+    fn a_recycled_buffer_of_bools_holds_valid_bools() {
+        let pool = BufferPool::new(1);
+        let mut bytes = Slots::<u8>::new(&pool, 64, 64);
+        (0..64).for_each(|_| bytes.push(&Shape::SCALAR).unwrap()[0] = 0xff);
+        drop(bytes.finish());
+        let mut bools = Slots::<bool>::new(&pool, 64, 64);
+        for _ in 0..64 {
+            assert!(!bools.push(&Shape::SCALAR).unwrap()[0]);
+        }
+    }
+
+    #[test]
+    fn another_shape_is_an_error_that_names_both() {
+        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        slots.push(&Shape::from([3, 4])).unwrap();
+        let error = slots.push(&Shape::from([3, 5])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Collate);
+        assert!(error.to_string().contains("[3, 5]") && error.to_string().contains("[3, 4]"), "{error}");
+    }
+
+    #[test]
+    fn a_shape_that_cannot_be_is_refused_before_allocation() {
+        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        assert_eq!(slots.push(&Shape::from([usize::MAX, 2])).unwrap_err().kind(), ErrorKind::Limit);
+    }
+
+    #[test]
+    fn an_abandoned_batch_returns_its_buffer() {
+        let pool = pool();
+        let mut slots = Slots::<f32>::new(&pool, 4, 4);
+        let mut tail = slots.split_off(2);
+        slots.push(&Shape::SCALAR).unwrap();
+        tail.push(&Shape::SCALAR).unwrap();
+        drop(slots);
+        assert_eq!(pool.counts().returned, 0);
+        drop(tail);
+        assert_eq!(pool.counts().returned, pool.counts().leased);
+    }
+
+    #[test]
+    #[should_panic(expected = "whole and full")]
+    fn an_unfilled_batch_cannot_be_finished() {
+        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        slots.push(&Shape::SCALAR).unwrap();
+        slots.finish();
+    }
+
+    #[test]
+    #[should_panic(expected = "all slots of this part are written")]
+    fn a_part_cannot_write_past_its_end() {
+        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        let _tail = slots.split_off(1);
+        slots.push(&Shape::SCALAR).unwrap();
+        let _ = slots.push(&Shape::SCALAR);
+    }
+
+    #[test]
+    #[should_panic(expected = "only neighbours")]
+    fn parts_of_two_batches_cannot_be_united() {
+        let pool = pool();
+        let mut a = Slots::<f32>::new(&pool, 2, 2);
+        let _tail = a.split_off(0);
+        let mut b = Slots::<f32>::new(&pool, 2, 2);
+        let b_tail = b.split_off(0);
+        a.unite(b_tail);
+    }
+}

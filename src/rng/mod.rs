@@ -1,0 +1,8 @@
+//! Random numbers of two kinds: torch's generator for the order of an epoch, a keyed one for what a sample draws.
+
+mod generator;
+mod sample_rng;
+
+pub use generator::Generator;
+pub(crate) use generator::PermutationIndex;
+pub use sample_rng::SampleRng;

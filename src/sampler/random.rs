@@ -1,0 +1,182 @@
+//! torch's `RandomSampler`, in torch's order.
+//!
+//! The rules are those of `torch/utils/data/sampler.py` and, for what a loader draws from a generator that it shares
+//! with its sampler, of `torch/utils/data/dataloader.py` (torch 2.11).
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Order, Sampler};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rng::{Generator, PermutationIndex};
+
+/// Samples in random order, in the order in which torch draws them (`torch.utils.data.RandomSampler`).
+///
+/// Without replacement each sample comes once; [`num_samples`](RandomSampler::num_samples) asks for fewer or more,
+/// [`replacement`](RandomSampler::replacement) draws each one independently.
+///
+/// ```
+/// use sutler::{Generator, RandomSampler, Sampler};
+///
+/// let sampler = RandomSampler::new(Generator::manual_seed(0));
+/// // list(RandomSampler(range(10), generator=torch.Generator().manual_seed(0)))
+/// assert_eq!(sampler.order(0, 10)?.iter().collect::<Vec<_>>(), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
+/// # Ok::<(), sutler::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RandomSampler {
+    generator: Generator,
+    sharing: Sharing,
+    replacement: bool,
+    num_samples: Option<usize>,
+    /// Where the last call left the generator. An epoch's order is defined by replaying all epochs before it; this
+    /// spares the replay to the run that goes through them one by one.
+    replayed: Mutex<Option<Replayed>>,
+}
+
+#[derive(Debug)]
+struct Replayed {
+    epoch: u64,
+    len: usize,
+    /// The generator as it is when `epoch` begins.
+    generator: Generator,
+}
+
+/// Who else draws from the generator at each epoch, before the sampler does.
+#[derive(Clone, Copy, Debug)]
+enum Sharing {
+    /// Nobody.
+    Own,
+    /// A `DataLoader` takes one int64, its base seed, whenever an iterator is made.
+    Loader,
+    /// The same, and the sampler has no generator: it takes one int64 to seed a fresh one.
+    Global,
+}
+
+impl RandomSampler {
+    /// A random order each epoch, drawn from `generator` as it goes on from epoch to epoch.
+    pub fn new(generator: Generator) -> Self {
+        Self::sharing(generator, Sharing::Own)
+    }
+
+    /// The sampler of `DataLoader(shuffle=True, generator=generator)`: the loader draws its base seed first.
+    pub(crate) fn of_loader(generator: Generator) -> Self {
+        Self::sharing(generator, Sharing::Loader)
+    }
+
+    /// The sampler of `DataLoader(shuffle=True)` where `generator` is torch's global one.
+    pub(crate) fn of_global(generator: Generator) -> Self {
+        Self::sharing(generator, Sharing::Global)
+    }
+
+    fn sharing(generator: Generator, sharing: Sharing) -> Self {
+        RandomSampler { generator, sharing, replacement: false, num_samples: None, replayed: Mutex::new(None) }
+    }
+
+    /// Whether a sample may come again before all have come (default: false).
+    pub fn replacement(mut self, replacement: bool) -> Self {
+        self.replacement = replacement;
+        self
+    }
+
+    /// How many samples an epoch has (default: the length of the dataset).
+    pub fn num_samples(mut self, num_samples: usize) -> Self {
+        self.num_samples = Some(num_samples);
+        self
+    }
+
+    /// One epoch, from the generator as it stands when the epoch begins.
+    fn draw(&self, generator: &mut Generator, len: usize) -> Order {
+        match self.sharing {
+            Sharing::Own => self.draw_indices(generator, len),
+            Sharing::Loader => {
+                generator.random();
+                self.draw_indices(generator, len)
+            }
+            Sharing::Global => {
+                generator.random();
+                let seed = generator.random() as u64;
+                self.draw_indices(&mut Generator::manual_seed(seed), len)
+            }
+        }
+    }
+
+    fn draw_indices(&self, generator: &mut Generator, len: usize) -> Order {
+        let num_samples = self.num_samples.unwrap_or(len);
+        if self.replacement {
+            (0..num_samples).map(|_| generator.randint(len)).collect()
+        } else if u32::try_from(len).is_ok() {
+            Order::narrow(permutations(generator, num_samples, len))
+        } else {
+            Order::from(permutations(generator, num_samples, len))
+        }
+    }
+}
+
+/// As many whole permutations as fit, **then always one more**, cut to what is left: torch draws it even where
+/// nothing is left, and the generator moves on by it.
+fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usize, len: usize) -> Vec<I> {
+    let mut indices = if num_samples >= len { generator.permutation(len) } else { Vec::new() };
+    while indices.len() + len <= num_samples {
+        indices.extend(generator.permutation::<I>(len));
+    }
+    match num_samples - indices.len() {
+        0 => generator.skip_permutation(len),
+        rest => indices.extend_from_slice(&generator.permutation(len)[..rest]),
+    }
+    indices
+}
+
+impl Sampler for RandomSampler {
+    /// # Errors
+    ///
+    /// If there is nothing to draw from: a dataset without samples, or `num_samples(0)` (as in torch).
+    fn order(&self, epoch: u64, len: usize) -> Result<Order> {
+        if len == 0 || self.num_samples == Some(0) {
+            return Err(Error::new(
+                ErrorKind::Sampler,
+                "a random order needs at least one sample: the dataset is empty, or num_samples is 0",
+            ));
+        }
+        let mut replayed = self.replayed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut at, mut generator) = match replayed.take() {
+            Some(r) if r.len == len && r.epoch <= epoch => (r.epoch, r.generator),
+            _ => (0, self.generator.clone()),
+        };
+        while at < epoch {
+            self.draw(&mut generator, len);
+            at += 1;
+        }
+        let order = self.draw(&mut generator, len);
+        *replayed = Some(Replayed { epoch: epoch + 1, len, generator });
+        Ok(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_the_same_whatever_was_asked_before() {
+        for make in [RandomSampler::new, RandomSampler::of_loader, RandomSampler::of_global] {
+            let in_turn = make(Generator::manual_seed(3));
+            let orders: Vec<Vec<usize>> = (0..4).map(|e| in_turn.order(e, 10).unwrap().iter().collect()).collect();
+            assert_ne!(orders[0], orders[1]);
+            for epoch in [2, 0, 3, 3, 1] {
+                let fresh = make(Generator::manual_seed(3));
+                assert_eq!(fresh.order(epoch, 10).unwrap().iter().collect::<Vec<_>>(), orders[epoch as usize]);
+                assert_eq!(in_turn.order(epoch, 10).unwrap().iter().collect::<Vec<_>>(), orders[epoch as usize]);
+            }
+            // Another length in between must not be mistaken for this one.
+            in_turn.order(0, 11).unwrap();
+            assert_eq!(in_turn.order(1, 10).unwrap().iter().collect::<Vec<_>>(), orders[1]);
+        }
+    }
+
+    #[test]
+    fn nothing_to_draw_from_is_an_error() {
+        let sampler = || RandomSampler::new(Generator::manual_seed(0));
+        assert_eq!(sampler().order(0, 0).unwrap_err().kind(), ErrorKind::Sampler);
+        assert_eq!(sampler().num_samples(0).order(0, 5).unwrap_err().kind(), ErrorKind::Sampler);
+    }
+}

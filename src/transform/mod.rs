@@ -1,0 +1,39 @@
+//! What happens to a sample between its dataset and its batch.
+
+use crate::error::Result;
+use crate::rng::SampleRng;
+
+/// Turns one sample into another: an augmentation, a conversion, a tokeniser.
+///
+/// Chained onto a dataset with [`Dataset::map`](crate::Dataset::map); runs on the worker that loads the sample.
+/// Closures are transforms too; their argument types must be written out:
+///
+/// ```
+/// use sutler::{Dataset, SampleRng};
+///
+/// let noisy = vec![1.0_f64, 2.0].map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
+/// assert_eq!(noisy.len(), 2);
+/// ```
+///
+/// The transforms of images act on an `Image`, and on the image of an `(Image, label)` sample, whose label passes
+/// through, as in `torchvision.transforms.v2`.
+pub trait Transform<S>: Send + Sync {
+    /// What the sample becomes.
+    type Output: Send;
+
+    /// Transforms one sample. Whatever is random comes from `rng`, the sample's own generator, so that the result
+    /// depends on (seed, epoch, index) alone.
+    ///
+    /// # Errors
+    ///
+    /// If the sample cannot be transformed. The loader adds its index and path.
+    fn apply(&self, sample: S, rng: &mut SampleRng) -> Result<Self::Output>;
+}
+
+impl<S, O: Send, F: Fn(S, &mut SampleRng) -> Result<O> + Send + Sync> Transform<S> for F {
+    type Output = O;
+
+    fn apply(&self, sample: S, rng: &mut SampleRng) -> Result<O> {
+        self(sample, rng)
+    }
+}
