@@ -1,6 +1,8 @@
 //! How the samples of a batch become one batch: a write into place, not a pass over a finished list.
 
 mod function;
+#[cfg(feature = "vision")]
+mod image;
 mod stack;
 mod tuple;
 

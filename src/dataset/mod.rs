@@ -1,6 +1,10 @@
 //! Where samples come from: the trait, and what can be done with any dataset. One file a format.
 
 mod concat;
+#[cfg(feature = "vision")]
+mod idx;
+#[cfg(feature = "vision")]
+mod image_folder;
 mod map;
 mod memory;
 mod subset;
@@ -9,6 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use concat::Concat;
+#[cfg(feature = "vision")]
+pub use idx::Idx;
+#[cfg(feature = "vision")]
+pub use image_folder::ImageFolder;
 pub use map::Map;
 pub use subset::Subset;
 

@@ -6,12 +6,16 @@
 
 mod buffer;
 mod element;
+#[cfg(feature = "vision")]
+mod file_bytes;
 mod host_tensor;
 mod pool;
 mod shape;
 mod slots;
 
 pub use element::{DType, Element};
+#[cfg(feature = "vision")]
+pub(crate) use file_bytes::FileBytes;
 pub use host_tensor::HostTensor;
 pub use pool::BufferPool;
 pub use shape::Shape;

@@ -1,5 +1,22 @@
 //! What happens to a sample between its dataset and its batch.
 
+#[cfg(feature = "vision")]
+mod center_crop;
+#[cfg(feature = "vision")]
+mod random_horizontal_flip;
+#[cfg(feature = "vision")]
+mod random_resized_crop;
+#[cfg(feature = "vision")]
+mod resize;
+#[cfg(feature = "vision")]
+mod to_tensor;
+
+#[cfg(feature = "vision")]
+pub use self::{
+    center_crop::CenterCrop, random_horizontal_flip::RandomHorizontalFlip, random_resized_crop::RandomResizedCrop,
+    resize::Resize, to_tensor::ToTensor,
+};
+
 use crate::error::Result;
 use crate::rng::SampleRng;
 
@@ -37,3 +54,19 @@ impl<S, O: Send, F: Fn(S, &mut SampleRng) -> Result<O> + Send + Sync> Transform<
         self(sample, rng)
     }
 }
+
+/// Lets a transform of images act on the image of an `(Image, label)` sample as well.
+#[cfg(feature = "vision")]
+macro_rules! acts_on_images {
+    ($transform:ty) => {
+        impl<L: Send> Transform<(Image, L)> for $transform {
+            type Output = (Image, L);
+
+            fn apply(&self, (image, label): (Image, L), rng: &mut SampleRng) -> Result<(Image, L)> {
+                Ok((self.apply(image, rng)?, label))
+            }
+        }
+    };
+}
+#[cfg(feature = "vision")]
+use acts_on_images;

@@ -1,0 +1,285 @@
+//! `ImageFolder`: a directory for each class.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::Dataset;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Limits, read_file};
+use crate::rng::SampleRng;
+
+/// torchvision's `IMG_EXTENSIONS`, compared without regard to case.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+
+/// Images in a directory tree with one directory for each class (`torchvision.datasets.ImageFolder`):
+///
+/// ```text
+/// root/cat/0001.jpg
+/// root/cat/more/0002.png
+/// root/dog/0001.jpg
+/// ```
+///
+/// A sample is `(Image, i64)`: the image as RGB, and the number of its class. Classes are numbered in the order of
+/// their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
+/// and directories (`.name`) are left out.
+///
+/// Opening lists the names and opens no image; each is opened by its absolute path when its sample is loaded.
+#[derive(Debug)]
+pub struct ImageFolder {
+    root: PathBuf,
+    /// What the system calls the directories of the classes: paths are made of these.
+    directories: Vec<OsString>,
+    /// What people call them.
+    classes: Vec<String>,
+    files: Vec<Entry>,
+    limits: Limits,
+}
+
+/// An image file. There may be ten million of them, so only what differs is stored.
+#[derive(Debug)]
+struct Entry {
+    class: u32,
+    /// Relative to the directory of the class.
+    path: Box<OsStr>,
+}
+
+impl ImageFolder {
+    /// Lists the images below `root`.
+    ///
+    /// # Errors
+    ///
+    /// If a directory cannot be read, `root` has no directories, or one of them has no images (as in torchvision).
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = std::path::absolute(root.as_ref()).map_err(|error| Error::from(error).with_path(root.as_ref()))?;
+        let directories = class_directories(&root)?;
+        if directories.is_empty() {
+            let problem = "no class directories here: images are expected as ROOT/CLASS/IMAGE.jpg";
+            return Err(Error::new(ErrorKind::Io, problem).with_path(root));
+        }
+        let classes: Vec<String> = directories.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        let mut files = Vec::new();
+        let mut empty = Vec::new();
+        for (class, directory) in directories.iter().enumerate() {
+            let images = images_below(&root.join(directory))?;
+            if images.is_empty() {
+                empty.push(classes[class].as_str());
+            }
+            files.extend(images.into_iter().map(|path| Entry { class: class as u32, path }));
+        }
+        if !empty.is_empty() {
+            let problem = format!(
+                "no images for the classes {}; known extensions are {}. Remove these directories, or put images there",
+                empty.join(", "),
+                EXTENSIONS.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Io, problem).with_path(root));
+        }
+        Ok(ImageFolder { root, directories, classes, files, limits: Limits::default() })
+    }
+
+    /// What an image file may ask for.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The names of the classes; a label is a position in this list.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The label of sample `index`, without opening it.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below `len`.
+    pub fn label(&self, index: usize) -> i64 {
+        i64::from(self.files[index].class)
+    }
+}
+
+impl Dataset for ImageFolder {
+    type Sample = (Image, i64);
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(Image, i64)> {
+        let path = self.absolute(index);
+        let image = read_file(&path)
+            .map_err(|source| Error::new(ErrorKind::Io, "cannot read the file").with_source(source))
+            .and_then(|bytes| Image::decode(&bytes, &self.limits));
+        match image {
+            Ok(image) => Ok((image, self.label(index))),
+            Err(error) => Err(error.with_path(path)),
+        }
+    }
+
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        Some(self.absolute(index))
+    }
+}
+
+impl ImageFolder {
+    fn absolute(&self, index: usize) -> PathBuf {
+        let Entry { class, path } = &self.files[index];
+        self.root.join(&self.directories[*class as usize]).join(&**path)
+    }
+}
+
+/// The directories right below `root`, by name.
+fn class_directories(root: &Path) -> Result<Vec<OsString>> {
+    let failed = |source| Error::new(ErrorKind::Io, "cannot list the directory").with_source(source).with_path(root);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // Follows a link, as `is_dir()` does in Python.
+        if !is_hidden(&entry.file_name()) && entry.path().is_dir() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The images in a directory and those below it, relative to it, in torchvision's order: by the text of their
+/// directory's path, then by their name.
+fn images_below(directory: &Path) -> Result<Vec<Box<OsStr>>> {
+    let mut images = Vec::new();
+    let entries = WalkDir::new(directory)
+        .follow_links(true)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
+    for entry in entries {
+        match entry {
+            Ok(entry) if !entry.file_type().is_dir() && is_image(entry.path()) => images.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => match error.path() {
+                // A link to nothing is an image that cannot be read, which is for its sample to report.
+                Some(path) if error.loop_ancestor().is_none() && path.is_symlink() && is_image(path) => {
+                    images.push(path.to_path_buf());
+                }
+                path => {
+                    let path = path.unwrap_or(directory).to_path_buf();
+                    return Err(Error::new(ErrorKind::Io, "cannot list the directory")
+                        .with_source(error)
+                        .with_path(path));
+                }
+            },
+        }
+    }
+    let text = |path: &Path| {
+        (path.parent().map(|parent| parent.as_os_str().to_owned()), path.file_name().map(OsStr::to_owned))
+    };
+    images.sort_by_cached_key(|path| text(path));
+    let relative = |path: &PathBuf| path.strip_prefix(directory).unwrap_or(path).as_os_str().into();
+    Ok(images.iter().map(relative).collect())
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    !path.file_name().is_some_and(is_hidden)
+        && extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory tree of empty files; removed when dropped.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, files: &[&str]) -> Self {
+            let root = std::env::temp_dir().join(format!("sutler-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&root);
+            fs::create_dir_all(&root).unwrap();
+            for file in files {
+                let path = root.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            Tree(root)
+        }
+
+        fn listed(&self) -> Vec<String> {
+            let folder = ImageFolder::open(&self.0).unwrap();
+            let below = |index| folder.path(index).unwrap().strip_prefix(&self.0).unwrap().to_str().unwrap().to_owned();
+            (0..folder.len()).map(below).collect()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn classes_and_images_come_in_torchvisions_order() {
+        let tree = Tree::new(
+            "order",
+            &["b/2.jpg", "b/10.jpg", "b/x/1.jpg", "b/x-y/1.jpg", "b/x/z/0.png", "B/1.JPEG", "a/1.webp", "notes.txt"],
+        );
+        // sorted(os.walk(…)) compares directories as text: "b/x" < "b/x-y" < "b/x/z", because '-' comes before '/'.
+        assert_eq!(
+            tree.listed(),
+            ["B/1.JPEG", "a/1.webp", "b/10.jpg", "b/2.jpg", "b/x/1.jpg", "b/x-y/1.jpg", "b/x/z/0.png"]
+        );
+        let folder = ImageFolder::open(&tree.0).unwrap();
+        assert_eq!(folder.classes(), ["B", "a", "b"]);
+        assert_eq!((0..folder.len()).map(|index| folder.label(index)).collect::<Vec<_>>(), [0, 1, 2, 2, 2, 2, 2]);
+        assert!(folder.path(0).unwrap().is_absolute());
+    }
+
+    #[test]
+    fn hidden_and_foreign_files_are_left_out() {
+        let tree =
+            Tree::new("hidden", &["a/1.jpg", "a/.2.jpg", "a/._1.jpg", "a/.cache/3.jpg", "a/readme.txt", ".git/1.jpg"]);
+        assert_eq!(tree.listed(), ["a/1.jpg"]);
+    }
+
+    #[test]
+    fn an_empty_class_is_an_error_that_names_it() {
+        let tree = Tree::new("empty", &["a/1.jpg", "b/notes.txt", "c/.hidden.jpg"]);
+        let error = ImageFolder::open(&tree.0).unwrap_err().to_string();
+        assert!(error.contains("classes b, c") && error.contains(tree.0.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn a_root_without_classes_or_without_anything_is_an_error_that_names_it() {
+        let tree = Tree::new("flat", &["1.jpg"]);
+        assert!(ImageFolder::open(&tree.0).unwrap_err().to_string().contains("ROOT/CLASS/IMAGE"));
+        let missing = tree.0.join("missing");
+        let error = ImageFolder::open(&missing).unwrap_err();
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(missing.as_path())));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_loops_reported() {
+        use std::os::unix::fs::symlink;
+        let elsewhere = Tree::new("elsewhere", &["1.jpg"]);
+        let tree = Tree::new("links", &["a/0.jpg"]);
+        symlink(&elsewhere.0, tree.0.join("b")).unwrap();
+        symlink(elsewhere.0.join("1.jpg"), tree.0.join("a/1.jpg")).unwrap();
+        symlink("/nowhere/at/all.jpg", tree.0.join("a/2.jpg")).unwrap();
+        assert_eq!(tree.listed(), ["a/0.jpg", "a/1.jpg", "a/2.jpg", "b/1.jpg"]);
+
+        let folder = ImageFolder::open(&tree.0).unwrap();
+        let error = folder.get(2, &mut SampleRng::new(0, 0, 2)).unwrap_err();
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(tree.0.join("a/2.jpg").as_path())));
+
+        symlink(&tree.0, tree.0.join("a/loop")).unwrap();
+        let error = ImageFolder::open(&tree.0).unwrap_err();
+        assert!(error.to_string().contains("loop"), "{error}");
+    }
+}

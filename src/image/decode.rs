@@ -1,0 +1,118 @@
+//! From the bytes of a file to pixels. Nothing in the file is believed before it is checked.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::{Image, Size};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a file may ask for before it is refused, whatever it claims to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most pixels an image may have (default: 178,956,970, from where on PIL speaks of a decompression bomb).
+    pub max_pixels: usize,
+    /// The most scans a progressive JPEG may have (default: 64): each costs a pass over the whole image.
+    pub max_scans: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_pixels: 178_956_970, max_scans: 64 }
+    }
+}
+
+impl Limits {
+    fn check(&self, size: Size) -> Result<()> {
+        match size.height.checked_mul(size.width) {
+            Some(0) => Err(Error::new(ErrorKind::Decode, format!("an image of {size} has no pixels"))),
+            Some(pixels) if pixels <= self.max_pixels => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Limit,
+                format!("an image of {size} exceeds the limit of {} pixels (Limits::max_pixels)", self.max_pixels),
+            )),
+        }
+    }
+}
+
+impl Image {
+    /// Decodes a file to RGB, as PIL's `convert("RGB")` does: grey becomes three equal channels, alpha is dropped.
+    ///
+    /// The format is recognised by its first bytes, not by a name. JPEG, PNG, WebP, BMP, TIFF and PNM are known.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`].
+    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image> {
+        if bytes.is_empty() {
+            return Err(Error::new(ErrorKind::Decode, "the file is empty"));
+        }
+        match image::guess_format(bytes) {
+            Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, limits),
+            Ok(format) => decode_other(bytes, format, limits),
+            Err(_) => Err(Error::new(
+                ErrorKind::Decode,
+                "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, PNM), going by its first bytes",
+            )),
+        }
+    }
+}
+
+fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image> {
+    if !has_end_marker(bytes) {
+        return Err(Error::new(ErrorKind::Decode, "cannot decode the JPEG: it is truncated (it has no end marker)"));
+    }
+    let failed =
+        |source: &dyn std::fmt::Debug| Error::new(ErrorKind::Decode, format!("cannot decode the JPEG: {source:?}"));
+    let options = DecoderOptions::default()
+        // Damaged data is an error, and not a picture whose lower half is grey.
+        .set_strict_mode(true)
+        // The limit is on pixels, below; a side may have all that the format allows.
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_max_scans(limits.max_scans)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|error| failed(&error))?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| failed(&"no dimensions in the header"))?;
+    limits.check(Size { height, width })?;
+    let mut image = Image::unwritten(Size { height, width }, 3)?;
+    if decoder.output_buffer_size() != Some(image.pixels().len()) {
+        return Err(failed(&"its colours cannot be converted to RGB"));
+    }
+    decoder.decode_into(image.pixels_mut()).map_err(|error| failed(&error))?;
+    Ok(image)
+}
+
+/// Whether the last scan is followed by an end marker. The decoder notices if the data ends early, but not within the
+/// last few bytes, which it has in its bit buffer by then; PIL refuses such a file as well.
+fn has_end_marker(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    // Within the data of a scan 0xff is followed by 0 or a restart marker, so neither pair can be anything else. The
+    // end marker is nearly always the last two bytes.
+    let last = bytes.windows(2).rev().find(|pair| *pair == END_OF_IMAGE || *pair == START_OF_SCAN);
+    last == Some(&END_OF_IMAGE)
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Image> {
+    let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
+    let failed = |source| Error::new(ErrorKind::Decode, format!("cannot decode the {name}")).with_source(source);
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.set_format(format);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let size = Size { height: height as usize, width: width as usize };
+    limits.check(size)?;
+    // Sixteen bytes a pixel is the widest that a decoder makes; the second half is for what it needs meanwhile.
+    let mut allowed = image::Limits::default();
+    allowed.max_alloc = Some((size.height * size.width) as u64 * 32 + (1 << 20));
+    decoder.set_limits(allowed).map_err(failed)?;
+    let pixels = DynamicImage::from_decoder(decoder).map_err(failed)?.into_rgb8();
+    Image::new(size, 3, pixels.into_raw())
+}

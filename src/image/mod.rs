@@ -1,0 +1,219 @@
+//! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
+
+mod decode;
+mod geometry;
+mod resample;
+mod scratch;
+mod tensor;
+
+pub use decode::Limits;
+pub use geometry::{Rect, Size};
+pub(crate) use scratch::read_file;
+pub use tensor::{ImageTensor, Normalize};
+
+use crate::error::{Error, ErrorKind, Result};
+use scratch::Scratch;
+
+/// An 8-bit image in memory: rows from the top, pixels from the left, channels interleaved (`[H, W, C]`).
+///
+/// Its memory is recycled by the thread that drops it, so that a worker decodes picture after picture without asking
+/// the system for memory.
+#[derive(Clone)]
+pub struct Image {
+    size: Size,
+    channels: usize,
+    /// At least `size.height * size.width * channels` bytes.
+    data: Scratch,
+}
+
+impl Image {
+    /// An image of the given pixels, `height * width * channels` bytes in `[H, W, C]` order.
+    ///
+    /// # Errors
+    ///
+    /// If the length does not fit, or there are not 1 to 4 channels.
+    pub fn new(size: impl Into<Size>, channels: usize, pixels: Vec<u8>) -> Result<Self> {
+        let size = size.into();
+        let expected = byte_count(size, channels)?;
+        if pixels.len() != expected {
+            return Err(Error::new(
+                ErrorKind::Decode,
+                format!("an image of {size} and {channels} channels has {expected} bytes, not {}", pixels.len()),
+            ));
+        }
+        Ok(Image { size, channels, data: Scratch::from(pixels) })
+    }
+
+    /// An image whose pixels are yet to be written.
+    fn unwritten(size: Size, channels: usize) -> Result<Self> {
+        let bytes = byte_count(size, channels)?;
+        Ok(Image { size, channels, data: Scratch::take(bytes) })
+    }
+
+    /// As [`new`](Image::new), of a copy of `pixels`.
+    pub(crate) fn copied(size: impl Into<Size>, channels: usize, pixels: &[u8]) -> Result<Self> {
+        let mut image = Image::unwritten(size.into(), channels)?;
+        image.pixels_mut().copy_from_slice(pixels);
+        Ok(image)
+    }
+
+    /// Height and width in pixels.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> usize {
+        self.size.height
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> usize {
+        self.size.width
+    }
+
+    /// How many channels a pixel has: 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The pixels, `[H, W, C]`.
+    pub fn pixels(&self) -> &[u8] {
+        &self.data[..self.size.height * self.size.width * self.channels]
+    }
+
+    /// The pixels, to be changed in place.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.data[..self.size.height * self.size.width * self.channels]
+    }
+
+    /// The part of the image inside `rect`; what lies outside of the image is black, as with
+    /// `torchvision.transforms.v2.functional.crop`.
+    ///
+    /// # Errors
+    ///
+    /// If the rectangle is too large to be an image.
+    pub fn crop(&self, rect: Rect) -> Result<Image> {
+        let mut cropped = Image::unwritten(rect.size(), self.channels)?;
+        let row_bytes = rect.width * self.channels;
+        // Where the rectangle and the image overlap, in the image's coordinates.
+        let left = rect.left.clamp(0, self.width() as isize);
+        let right = (rect.left + rect.width as isize).clamp(left, self.width() as isize);
+        for (row, out) in cropped.pixels_mut().chunks_exact_mut(row_bytes.max(1)).enumerate() {
+            let y = rect.top + row as isize;
+            if y < 0 || y >= self.height() as isize || left == right {
+                out.fill(0);
+                continue;
+            }
+            let before = (left - rect.left) as usize * self.channels;
+            let inside = (right - left) as usize * self.channels;
+            let from = (y as usize * self.width() + left as usize) * self.channels;
+            out[..before].fill(0);
+            out[before..before + inside].copy_from_slice(&self.pixels()[from..from + inside]);
+            out[before + inside..].fill(0);
+        }
+        Ok(cropped)
+    }
+
+    /// Mirrors the image left to right.
+    pub fn flip_horizontal(&mut self) {
+        let (row_bytes, channels) = (self.width() * self.channels, self.channels);
+        for row in self.pixels_mut().chunks_exact_mut(row_bytes.max(1)) {
+            match channels {
+                1 => row.reverse(),
+                2 => row.as_chunks_mut::<2>().0.reverse(),
+                3 => row.as_chunks_mut::<3>().0.reverse(),
+                _ => row.as_chunks_mut::<4>().0.reverse(),
+            }
+        }
+    }
+}
+
+fn byte_count(size: Size, channels: usize) -> Result<usize> {
+    if !(1..=4).contains(&channels) {
+        return Err(Error::new(ErrorKind::Decode, format!("an image has 1 to 4 channels, not {channels}")));
+    }
+    size.height
+        .checked_mul(size.width)
+        .and_then(|pixels| pixels.checked_mul(channels))
+        .filter(|&bytes| isize::try_from(bytes).is_ok())
+        .ok_or_else(|| Error::new(ErrorKind::Limit, format!("an image of {size} does not fit in memory")))
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Image) -> bool {
+        self.size == other.size && self.channels == other.channels && self.pixels() == other.pixels()
+    }
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({}, {} channels)", self.size, self.channels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each pixel says where it was: `[row, column, channel]` packed.
+    fn numbered(height: usize, width: usize, channels: usize) -> Image {
+        let pixel = |y: usize, x: usize, c: usize| (y * 50 + x * 5 + c) as u8;
+        let pixels = (0..height)
+            .flat_map(|y| (0..width).flat_map(move |x| (0..channels).map(move |c| pixel(y, x, c))))
+            .collect();
+        Image::new((height, width), channels, pixels).unwrap()
+    }
+
+    fn at(image: &Image, y: isize, x: isize, c: usize) -> u8 {
+        let inside = y >= 0 && x >= 0 && (y as usize) < image.height() && (x as usize) < image.width();
+        if inside { image.pixels()[(y as usize * image.width() + x as usize) * image.channels() + c] } else { 0 }
+    }
+
+    #[test]
+    fn a_crop_is_what_lies_inside_and_black_outside() {
+        for channels in 1..=4 {
+            let image = numbered(4, 6, channels);
+            for (top, left, height, width) in
+                [(0, 0, 4, 6), (1, 2, 2, 3), (-1, -2, 4, 6), (2, 4, 5, 5), (-9, 0, 2, 2), (0, 30, 2, 2), (0, 0, 0, 3)]
+            {
+                let cropped = image.crop(Rect { top, left, height, width }).unwrap();
+                assert_eq!(cropped.size(), Size { height, width });
+                for y in 0..height as isize {
+                    for x in 0..width as isize {
+                        for c in 0..channels {
+                            assert_eq!(at(&cropped, y, x, c), at(&image, y + top, x + left, c));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flip_mirrors_every_row_and_twice_is_nothing() {
+        for channels in 1..=4 {
+            for width in [1, 2, 5] {
+                let image = numbered(3, width, channels);
+                let mut flipped = image.clone();
+                flipped.flip_horizontal();
+                for y in 0..3 {
+                    for x in 0..width as isize {
+                        for c in 0..channels {
+                            assert_eq!(at(&flipped, y, x, c), at(&image, y, width as isize - 1 - x, c));
+                        }
+                    }
+                }
+                flipped.flip_horizontal();
+                assert_eq!(flipped, image);
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_is_refused() {
+        assert_eq!(Image::new((2, 2), 3, vec![0; 11]).unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(Image::new((2, 2), 5, vec![0; 20]).unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
+    }
+}

@@ -1,0 +1,131 @@
+//! Resampling, as PIL does it for a downscale: bilinear with antialiasing.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{CroppedImage, Image as Target, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::{Image, Rect, Size};
+use crate::error::{Error, ErrorKind, Result};
+
+thread_local! {
+    /// Keeps its coefficient and row buffers between pictures.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+impl Image {
+    /// The image resampled to `size`; see [`resized_crop`](Image::resized_crop).
+    ///
+    /// # Errors
+    ///
+    /// If the image or `size` is empty.
+    pub fn resize(&self, size: impl Into<Size>) -> Result<Image> {
+        self.resized_crop(Rect::all(self.size()), size)
+    }
+
+    /// The part inside `rect`, resampled to `size`: bilinear with antialiasing, within one level of what PIL and
+    /// torchvision (`functional.resized_crop`) make of the same pixels.
+    ///
+    /// Pixels outside of `rect` have no influence: it is cropped first, as in torchvision.
+    ///
+    /// # Errors
+    ///
+    /// If `rect` is not inside the image, or `rect` or `size` is empty.
+    pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>) -> Result<Image> {
+        let size = size.into();
+        let refuse = |problem: String| Err(Error::new(ErrorKind::Decode, problem));
+        if !rect.is_inside(self.size()) {
+            return refuse(format!("{rect:?} is not inside an image of {}", self.size()));
+        }
+        if rect.height == 0 || rect.width == 0 || size.height == 0 || size.width == 0 {
+            return refuse(format!("cannot resample {} to {size}: neither may be empty", rect.size()));
+        }
+        if rect.size() == size {
+            return self.crop(rect);
+        }
+        let pixel_type = match self.channels() {
+            1 => PixelType::U8,
+            2 => PixelType::U8x2,
+            3 => PixelType::U8x3,
+            _ => PixelType::U8x4,
+        };
+        let side = |pixels: usize| {
+            u32::try_from(pixels)
+                .map_err(|_| Error::new(ErrorKind::Limit, format!("an image side of {pixels} pixels is too large")))
+        };
+        let wrong =
+            |source: &dyn std::fmt::Display| Error::new(ErrorKind::Decode, format!("cannot resample: {source}"));
+
+        let mut resized = Image::unwritten(size, self.channels())?;
+        let source = ImageRef::new(side(self.width())?, side(self.height())?, self.pixels(), pixel_type)
+            .map_err(|error| wrong(&error))?;
+        let source = CroppedImage::new(
+            &source,
+            side(rect.left as usize)?,
+            side(rect.top as usize)?,
+            side(rect.width)?,
+            side(rect.height)?,
+        )
+        .map_err(|error| wrong(&error))?;
+        let mut target = Target::from_slice_u8(side(size.width)?, side(size.height)?, resized.pixels_mut(), pixel_type)
+            .map_err(|error| wrong(&error))?;
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+        RESIZER
+            .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+            .map_err(|error| wrong(&error))?;
+        Ok(resized)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(height: usize, width: usize, channels: usize) -> Image {
+        let mut rng = crate::rng::SampleRng::new(1, 2, 3);
+        let pixels = (0..height * width * channels).map(|_| rng.next_u32() as u8).collect();
+        Image::new((height, width), channels, pixels).unwrap()
+    }
+
+    #[test]
+    fn a_crop_of_the_same_size_is_copied() {
+        let image = noise(9, 7, 3);
+        let rect = Rect { top: 2, left: 1, height: 5, width: 4 };
+        assert_eq!(image.resized_crop(rect, (5, 4)).unwrap(), image.crop(rect).unwrap());
+    }
+
+    #[test]
+    fn pixels_outside_the_rectangle_have_no_influence() {
+        let rect = Rect { top: 10, left: 20, height: 30, width: 25 };
+        for channels in 1..=4 {
+            let image = noise(60, 70, channels);
+            let mut other = noise(60, 70, channels);
+            other.pixels_mut().iter_mut().for_each(|value| *value = !*value);
+            for y in 10..40 {
+                let row = (y * 70 + 20) * channels..(y * 70 + 45) * channels;
+                other.pixels_mut()[row.clone()].copy_from_slice(&image.pixels()[row]);
+            }
+            for size in [(10, 10), (64, 48)] {
+                let expected = image.crop(rect).unwrap().resize(size).unwrap();
+                assert_eq!(image.resized_crop(rect, size).unwrap(), expected);
+                assert_eq!(other.resized_crop(rect, size).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn halving_averages() {
+        // A triangle filter of a 2:1 downscale weighs 1/8, 3/8, 3/8, 1/8: constant pairs in the middle stay.
+        let image = Image::new((1, 8), 1, vec![10, 10, 10, 10, 90, 90, 90, 90]).unwrap();
+        assert_eq!(image.resize((1, 4)).unwrap().pixels(), [10, 20, 80, 90]);
+    }
+
+    #[test]
+    fn nothing_cannot_be_resampled() {
+        let image = noise(4, 4, 3);
+        assert!(image.resize((0, 3)).is_err());
+        assert!(image.resized_crop(Rect { top: 0, left: 0, height: 0, width: 1 }, 3).is_err());
+        assert!(image.resized_crop(Rect { top: 3, left: 0, height: 2, width: 1 }, 3).is_err());
+        assert!(image.resized_crop(Rect { top: -1, left: 0, height: 2, width: 1 }, 3).is_err());
+    }
+}

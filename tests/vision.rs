@@ -1,0 +1,173 @@
+//! From files to pixels: what is read, what is refused, and what the error says.
+#![cfg(feature = "vision")]
+
+use std::error::Error as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sutler::image::{Image, Limits, Normalize};
+use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor};
+use sutler::{Dataset, ErrorKind, Idx, ImageFolder, Loader, SampleRng};
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+fn rng() -> SampleRng {
+    SampleRng::new(0, 0, 0)
+}
+
+#[test]
+fn a_bad_file_is_refused_with_the_reason() {
+    for (name, kind, reason) in [
+        ("empty.jpg", ErrorKind::Decode, "the file is empty"),
+        ("text.jpg", ErrorKind::Decode, "not an image of a known format"),
+        ("truncated.jpg", ErrorKind::Decode, "cannot decode the JPEG"),
+        ("header-only.jpg", ErrorKind::Decode, "cannot decode the JPEG"),
+        ("truncated.png", ErrorKind::Decode, "cannot decode the PNG"),
+        ("huge.jpg", ErrorKind::Limit, "65500x65500 pixels"),
+        ("huge.png", ErrorKind::Limit, "983040x983040 pixels"),
+    ] {
+        let bytes = fs::read(fixture("bad").join(name)).unwrap();
+        let error = Image::decode(&bytes, &Limits::default()).expect_err(name);
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        assert!(error.to_string().contains(reason), "{name}: {error}");
+    }
+}
+
+/// Every length of a JPEG but the whole one is refused: a picture with a grey lower half would train a model.
+#[test]
+fn no_truncated_jpeg_passes_for_a_picture() {
+    let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
+    assert!(Image::decode(&whole, &Limits::default()).is_ok());
+    for len in (0..whole.len()).step_by(7).chain(whole.len() - 30..whole.len()) {
+        assert!(Image::decode(&whole[..len], &Limits::default()).is_err(), "{len} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn the_contents_decide_on_the_format_and_not_the_name() {
+    let png = Image::decode(&fs::read(fixture("bad/png-named.jpg")).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(png.channels(), 3);
+    assert!(png.height() >= 72);
+}
+
+#[test]
+fn limits_are_the_users() {
+    let bytes = fs::read(fixture("shapes/train/dots/000.jpg")).unwrap();
+    let image = Image::decode(&bytes, &Limits::default()).unwrap();
+    let mut limits = Limits::default();
+    limits.max_pixels = image.height() * image.width();
+    assert!(Image::decode(&bytes, &limits).is_ok());
+    limits.max_pixels -= 1;
+    assert_eq!(Image::decode(&bytes, &limits).unwrap_err().kind(), ErrorKind::Limit);
+}
+
+#[test]
+fn an_image_folder_lists_classes_in_order_and_opens_files_lazily() {
+    let folder = ImageFolder::open(fixture("shapes/train")).unwrap();
+    assert_eq!(folder.classes(), ["checker", "dots", "rings", "stripes"]);
+    assert_eq!(folder.len(), 160);
+    let (image, label) = folder.get(41, &mut rng()).unwrap();
+    assert_eq!((label, folder.label(41)), (1, 1));
+    assert_eq!(folder.path(41).unwrap(), fixture("shapes/train/dots/001.jpg"));
+    assert_eq!(image.pixels().len(), image.height() * image.width() * 3);
+}
+
+#[test]
+fn a_file_that_disappears_is_an_error_with_index_path_and_cause_and_the_rest_goes_on() {
+    let copy = tempfile::tempdir().unwrap();
+    for class in ["a", "b"] {
+        fs::create_dir(copy.path().join(class)).unwrap();
+        for n in 0..4 {
+            let from = fixture(&format!("shapes/val/rings/00{n}.jpg"));
+            fs::copy(from, copy.path().join(class).join(format!("{n}.jpg"))).unwrap();
+        }
+    }
+    let folder = ImageFolder::open(copy.path()).unwrap();
+    let gone = copy.path().join("b/1.jpg");
+    fs::remove_file(&gone).unwrap();
+    fs::write(copy.path().join("a/2.jpg"), "text").unwrap();
+    let error = folder.get(5, &mut rng()).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(gone.as_path())));
+
+    let loader = Loader::builder(folder.map(Resize::exact(8))).batch_size(2).num_workers(2).build().unwrap();
+    let results: Vec<_> = loader.epoch().collect();
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!((errors[0].index(), errors[0].kind()), (Some(2), ErrorKind::Decode));
+    assert_eq!((errors[1].index(), errors[1].kind()), (Some(5), ErrorKind::Io));
+    let text = errors[1].to_string();
+    assert!(text.starts_with(&format!("sample 5 ({}): cannot read the file: ", gone.display())), "{text}");
+    assert!(errors[1].source().unwrap().to_string().contains("No such file"), "{text}");
+}
+
+#[test]
+fn an_idx_pair_is_images_and_labels_mapped_or_read() {
+    let (images, labels) = (fixture("idx/images-idx3-ubyte"), fixture("idx/labels-idx1-ubyte"));
+    for digits in [Idx::open(&images, &labels).unwrap(), Idx::read(&images, &labels).unwrap()] {
+        assert_eq!(digits.len(), 12);
+        for n in 0..12_u8 {
+            let (image, label) = digits.get(usize::from(n), &mut rng()).unwrap();
+            assert_eq!(label, i64::from(n % 10));
+            assert_eq!((image.height(), image.width(), image.channels()), (5, 4, 1));
+            assert_eq!(image.pixels(), (20 * n..20 * n + 20).collect::<Vec<u8>>());
+        }
+    }
+}
+
+#[test]
+fn a_bad_idx_file_is_refused_by_name_and_reason() {
+    let labels = fixture("idx/labels-idx1-ubyte");
+    for (name, reason) in [
+        ("bad/short-idx3-ubyte", "[12, 5, 4] bytes, but 3 follow"),
+        ("bad/overflowing-idx3-ubyte", "but 3 follow"),
+        ("bad/text.jpg", "not an IDX file"),
+        ("bad/empty.jpg", ""),
+        ("bad/missing", "No such file"),
+        ("idx/labels-idx1-ubyte", "swapped"),
+    ] {
+        let path = fixture(name);
+        for error in [Idx::open(&path, &labels).unwrap_err(), Idx::read(&path, &labels).unwrap_err()] {
+            assert_eq!(error.path(), Some(path.as_path()));
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+}
+
+#[test]
+fn images_and_labels_that_do_not_match_are_refused() {
+    let copy = tempfile::tempdir().unwrap();
+    let labels = copy.path().join("labels");
+    fs::write(&labels, [&[0, 0, 8, 1, 0, 0, 0, 2][..], &[1, 2]].concat()).unwrap();
+    let error = Idx::open(fixture("idx/images-idx3-ubyte"), &labels).unwrap_err();
+    assert!(error.to_string().contains("2 labels for the 12 images"), "{error}");
+}
+
+#[test]
+fn the_usual_chains_give_tensors_of_the_usual_shape() {
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let train = folder()
+        .map(RandomResizedCrop::new(32))
+        .map(RandomHorizontalFlip::default())
+        .map(ToTensor::f32().normalize(Normalize::IMAGENET));
+    let eval = folder().map(Resize::new(40)).map(CenterCrop::new((32, 24))).map(ToTensor::u8());
+    let (images, labels) = Loader::builder(train).batch_size(7).build().unwrap().epoch().next().unwrap().unwrap();
+    assert_eq!((images.shape(), labels.shape()), (&[7, 3, 32, 32][..], &[7][..]));
+    let (low, high) = images.iter().fold((f32::MAX, f32::MIN), |(low, high), &v| (low.min(v), high.max(v)));
+    assert!((-2.2..0.0).contains(&low) && (0.0..2.7).contains(&high), "{low} {high}");
+    let (images, _) = Loader::builder(eval).batch_size(7).build().unwrap().epoch().next().unwrap().unwrap();
+    assert_eq!(images.shape(), [7, 3, 32, 24]);
+}
+
+#[test]
+fn a_tensor_holds_the_pixels_of_the_image_plane_by_plane() {
+    let folder = ImageFolder::open(fixture("shapes/val")).unwrap();
+    let (image, _) = folder.get(3, &mut rng()).unwrap();
+    let one = folder.subset([3]).unwrap().map(ToTensor::u8());
+    let (bytes, _) = Loader::builder(one).build().unwrap().epoch().next().unwrap().unwrap();
+    assert_eq!(bytes.shape(), [1, 3, image.height(), image.width()]);
+    for (c, plane) in bytes.chunks(image.height() * image.width()).enumerate() {
+        assert!(plane.iter().enumerate().all(|(p, &value)| value == image.pixels()[p * 3 + c]), "channel {c}");
+    }
+}
