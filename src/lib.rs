@@ -12,6 +12,8 @@ mod memory;
 mod rng;
 mod sampler;
 mod stats;
+#[cfg(feature = "tch")]
+pub mod torch;
 pub mod transform;
 
 pub use collate::{BatchPlan, Collate, CollateFn, Stack, Stackable};

@@ -31,7 +31,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the length does not fit, or there are not 1 to 4 channels.
+    /// If the length does not fit, or there are not 1, 3 or 4 channels.
     pub fn new(size: impl Into<Size>, channels: usize, pixels: Vec<u8>) -> Result<Self> {
         let size = size.into();
         let expected = byte_count(size, channels)?;
@@ -72,7 +72,7 @@ impl Image {
         self.size.width
     }
 
-    /// How many channels a pixel has: 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+    /// How many channels a pixel has: 1 (grey), 3 (RGB) or 4 (RGBA).
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -121,7 +121,6 @@ impl Image {
         for row in self.pixels_mut().chunks_exact_mut(row_bytes.max(1)) {
             match channels {
                 1 => row.reverse(),
-                2 => row.as_chunks_mut::<2>().0.reverse(),
                 3 => row.as_chunks_mut::<3>().0.reverse(),
                 _ => row.as_chunks_mut::<4>().0.reverse(),
             }
@@ -130,8 +129,8 @@ impl Image {
 }
 
 fn byte_count(size: Size, channels: usize) -> Result<usize> {
-    if !(1..=4).contains(&channels) {
-        return Err(Error::new(ErrorKind::Decode, format!("an image has 1 to 4 channels, not {channels}")));
+    if ![1, 3, 4].contains(&channels) {
+        return Err(Error::new(ErrorKind::Decode, format!("an image has 1, 3 or 4 channels, not {channels}")));
     }
     size.height
         .checked_mul(size.width)
@@ -172,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_crop_is_what_lies_inside_and_black_outside() {
-        for channels in 1..=4 {
+        for channels in [1, 3, 4] {
             let image = numbered(4, 6, channels);
             for (top, left, height, width) in
                 [(0, 0, 4, 6), (1, 2, 2, 3), (-1, -2, 4, 6), (2, 4, 5, 5), (-9, 0, 2, 2), (0, 30, 2, 2), (0, 0, 0, 3)]
@@ -192,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_flip_mirrors_every_row_and_twice_is_nothing() {
-        for channels in 1..=4 {
+        for channels in [1, 3, 4] {
             for width in [1, 2, 5] {
                 let image = numbered(3, width, channels);
                 let mut flipped = image.clone();
@@ -213,7 +212,7 @@ mod tests {
     #[test]
     fn an_image_that_cannot_be_is_refused() {
         assert_eq!(Image::new((2, 2), 3, vec![0; 11]).unwrap_err().kind(), ErrorKind::Decode);
-        assert_eq!(Image::new((2, 2), 5, vec![0; 20]).unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(Image::new((2, 2), 2, vec![0; 8]).unwrap_err().kind(), ErrorKind::Decode);
         assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
     }
 }

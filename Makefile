@@ -1,0 +1,47 @@
+# Set-up and entry points. Everything fetched goes into ${XDG_CACHE_HOME:-$HOME/.cache}/sutler, everything built into
+# target; nothing else is touched.
+
+# Every recipe that needs libtorch sources this, which fetches it once. A LIBTORCH of yours wins.
+torch = . scripts/libtorch.sh &&
+
+DATA = fixtures/shapes/train
+VAL = fixtures/shapes/val
+
+.PHONY: help train train-mnist test bench photos throughput fixtures doc
+
+help:
+	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
+	@echo 'make train-mnist                train it on MNIST'
+	@echo 'make test                       everything that CI runs'
+	@echo 'make bench                      the criterion benchmarks'
+	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
+	@echo 'make fixtures                   make the files in fixtures again'
+	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
+
+train:
+	@$(torch) cargo run --locked --release --features tch --example train -- --data '$(DATA)' --val '$(VAL)' $(ARGS)
+
+train-mnist:
+	@mnist=$$(scripts/mnist.sh) && $(torch) \
+	cargo run --locked --release --features tch --example train -- --mnist "$$mnist" $(ARGS)
+
+test:
+	@$(torch) scripts/test.sh
+
+bench:
+	cargo bench --locked
+
+photos:
+	@scripts/photos.sh
+
+throughput:
+	@photos='$(if $(filter file,$(origin DATA)),,$(DATA))'; photos=$${photos:-$$(scripts/photos.sh)} && \
+	cargo build --locked --release --example throughput && for mode in '' --single-threaded --limit; do \
+		target/release/examples/throughput "$$photos" --json $$mode $(ARGS) || exit 1; \
+	done
+
+fixtures:
+	cargo run --locked --example fixtures
+
+doc:
+	@$(torch) cargo doc --locked --no-deps --all-features

@@ -1,0 +1,35 @@
+//! The bridge to libtorch (feature `tch`): a batch becomes tensors without a copy.
+//!
+//! ```
+//! use sutler::Loader;
+//! use tch::Device;
+//!
+//! let samples: Vec<([f32; 3], i64)> = (0..10).map(|i| ([i as f32; 3], i)).collect();
+//! let loader = Loader::builder(samples).batch_size(4).build()?;
+//! for batch in loader.epoch().to_device(Device::Cpu) {
+//!     let (values, labels) = batch?; // (Tensor, Tensor)
+//!     assert_eq!(values.size()[1..], [3]);
+//!     assert_eq!(labels.kind(), tch::Kind::Int64);
+//! }
+//! # Ok::<(), sutler::Error>(())
+//! ```
+//!
+//! All unsafe code of the bridge is in this folder: the call that lends a buffer to libtorch, and the one that loads
+//! its CUDA half.
+#![allow(unsafe_code)]
+
+mod blob;
+mod cuda;
+mod device;
+
+pub use blob::TorchElement;
+pub use cuda::{cuda_if_available, load_cuda};
+pub use device::{OnDevice, ToDevice};
+
+use crate::error::{Error, ErrorKind};
+
+/// What torch says, less its backtrace: that is kilobytes of C++ names behind the first line.
+fn torch_error(doing: &str, source: &tch::TchError) -> Error {
+    let text = source.to_string();
+    Error::new(ErrorKind::Torch, format!("{doing}: {}", text.lines().next().unwrap_or_default()))
+}

@@ -1,0 +1,110 @@
+//! The bridge to torch: no copy, and every buffer comes back.
+#![cfg(feature = "tch")]
+
+use sutler::torch::{ToDevice, cuda_if_available, load_cuda};
+use sutler::{Dataset, ErrorKind, HostTensor, Loader, SampleRng};
+use tch::{Device, Kind, Tensor};
+
+fn loader(num_workers: usize) -> Loader<Vec<([f32; 6], i64)>> {
+    let samples: Vec<([f32; 6], i64)> = (0..40).map(|i| ([i as f32; 6], i)).collect();
+    Loader::builder(samples).batch_size(8).num_workers(num_workers).build().unwrap()
+}
+
+fn first_of<S: Clone + Send + Sync + 'static>(samples: Vec<S>) -> <sutler::Stack as sutler::Collate<S>>::Batch
+where
+    sutler::Stack: sutler::Collate<S>,
+{
+    let n = samples.len();
+    Loader::builder(samples).batch_size(n).build().unwrap().epoch().next().unwrap().unwrap()
+}
+
+#[test]
+fn a_tensor_uses_the_batchs_own_memory() {
+    let (values, labels) = loader(2).epoch().next().unwrap().unwrap();
+    let (value_address, label_address) = (values.as_ptr() as usize, labels.as_ptr() as usize);
+    let (values, labels) = (values, labels).to_device(Device::Cpu).unwrap();
+    assert_eq!((values.data_ptr() as usize, labels.data_ptr() as usize), (value_address, label_address));
+    assert_eq!((values.size(), labels.size()), (vec![8, 6], vec![8]));
+    assert_eq!((values.kind(), labels.kind()), (Kind::Float, Kind::Int64));
+    assert_eq!(Vec::<i64>::try_from(&labels).unwrap(), (0..8).collect::<Vec<i64>>());
+    assert_eq!(values.double_value(&[5, 3]), 5.0);
+}
+
+#[test]
+fn the_buffer_returns_when_the_last_view_is_dropped_on_whatever_thread() {
+    let loader = loader(2);
+    let mut epoch = loader.epoch().to_device(Device::Cpu);
+    let (values, labels) = epoch.next().unwrap().unwrap();
+    drop(epoch);
+    drop(labels);
+    // The batches that were ahead go back as their jobs end.
+    while loader.stats().buffers_live > 1 {
+        std::thread::yield_now();
+    }
+    let view = values.narrow(0, 2, 3);
+    drop(values);
+    assert_eq!(loader.stats().buffers_live, 1);
+    assert_eq!(view.double_value(&[0, 0]), 2.0);
+    std::thread::spawn(move || drop(view)).join().unwrap();
+    assert_eq!(loader.stats().buffers_live, 0);
+}
+
+#[test]
+fn a_kept_tensor_is_never_overwritten() {
+    let loader = loader(2);
+    let kept: Vec<(Tensor, Tensor)> =
+        (0..20).flat_map(|_| loader.epoch().to_device(Device::Cpu)).map(Result::unwrap).collect();
+    for (number, (values, labels)) in kept.iter().enumerate() {
+        let first = (number % 5 * 8) as i64;
+        assert_eq!(Vec::<i64>::try_from(labels).unwrap(), (first..first + 8).collect::<Vec<i64>>());
+        assert_eq!(values.sum(Kind::Double).double_value(&[]), (first..first + 8).sum::<i64>() as f64 * 6.0);
+    }
+}
+
+#[test]
+fn every_element_type_arrives_as_its_kind() {
+    fn check<T: sutler::torch::TorchElement>(tensor: HostTensor<T>, kind: Kind) {
+        let tensor = tensor.to_device(Device::Cpu).unwrap();
+        assert_eq!((tensor.kind(), T::KIND, tensor.size()), (kind, kind, vec![2]));
+        assert_eq!(tensor.to_kind(Kind::Double).sum(Kind::Double).double_value(&[]), 1.0);
+    }
+    check(first_of(vec![0_u8, 1]), Kind::Uint8);
+    check(first_of(vec![0_i8, 1]), Kind::Int8);
+    check(first_of(vec![0_i16, 1]), Kind::Int16);
+    check(first_of(vec![0_i32, 1]), Kind::Int);
+    check(first_of(vec![0_i64, 1]), Kind::Int64);
+    check(first_of(vec![0_f32, 1.0]), Kind::Float);
+    check(first_of(vec![0_f64, 1.0]), Kind::Double);
+    check(first_of(vec![false, true]), Kind::Bool);
+}
+
+#[test]
+fn empty_samples_make_an_empty_tensor() {
+    let tensor = first_of(vec![Vec::<f32>::new(); 3]).to_device(Device::Cpu).unwrap();
+    assert_eq!((tensor.size(), tensor.numel()), (vec![3, 0], 0));
+}
+
+#[test]
+fn an_error_of_the_loader_passes_through_and_the_epoch_goes_on() {
+    let samples: Vec<i64> = (0..6).collect();
+    let fails = samples.map(|sample: i64, _: &mut SampleRng| match sample {
+        3 => Err(sutler::Error::msg("three")),
+        sample => Ok(sample),
+    });
+    let loader = Loader::builder(fails).batch_size(2).num_workers(2).build().unwrap();
+    let batches: Vec<_> = loader.epoch().to_device(Device::Cpu).collect();
+    assert_eq!(batches.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(batches[1].as_ref().unwrap_err().index(), Some(3));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_in_one_line() {
+    assert_eq!(load_cuda(), load_cuda());
+    if cuda_if_available() != Device::Cpu {
+        return; // a machine with a GPU: its checks are elsewhere
+    }
+    let error = first_of(vec![1_f32]).to_device(Device::Cuda(0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Torch);
+    assert!(!error.to_string().contains('\n'), "{error}");
+    assert!(error.to_string().contains("Cuda(0)"), "{error}");
+}
