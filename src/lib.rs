@@ -1,6 +1,59 @@
-//! sutler
+//! A data loader for training: `torch.utils.data` with threads.
+//!
+//! ```
+//! # #[cfg(feature = "vision")]
+//! # fn main() -> sutler::Result<()> {
+//! use sutler::image::Normalize;
+//! use sutler::transform::{RandomHorizontalFlip, RandomResizedCrop, ToTensor};
+//! use sutler::{Dataset, ImageFolder, Loader};
+//!
+//! let train = ImageFolder::open("fixtures/shapes/train")? // lists the files, opens none
+//!     .map(RandomResizedCrop::new(64))
+//!     .map(RandomHorizontalFlip::new(0.5))
+//!     .map(ToTensor::f32().normalize(Normalize::IMAGENET));
+//! let loader = Loader::builder(train).batch_size(32).shuffle(true).seed(0).num_workers(2).build()?;
+//! for batch in &loader {
+//!     let (images, labels) = batch?;
+//!     assert_eq!(images.shape(), [labels.len(), 3, 64, 64]);
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "vision"))]
+//! # fn main() {}
+//! ```
+//!
+//! # The nouns
+//!
+//! * A [`Dataset`] has samples: [`ImageFolder`], [`Idx`], [`InMemory`], or your own. Adapters: [`map`](Dataset::map),
+//!   [`subset`](Dataset::subset), [`concat`](Dataset::concat).
+//! * A [`Transform`](transform::Transform) turns one sample into another; those of images are in [`transform`].
+//! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], or your own.
+//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, any function, or your own.
+//! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s.
+//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s.
+//!
+//! # What it promises
+//!
+//! * What is in a batch depends on seed, epoch and settings, and not on the number of workers or on timing.
+//! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit.
+//! * An error or a panic costs one batch, and says which sample it was.
+//! * A batch owns its memory; while you have it, nobody writes there.
+//! * A steady epoch allocates no batch buffer; dropping an epoch never waits.
+//!
+//! # What it does not do
+//!
+//! It starts no processes, runs no Python, and decodes neither video nor audio.
+//!
+//! # Features
+//!
+//! * `vision` (default): images, their formats and transforms.
+//! * `tch`: the bridge to libtorch; see the README for how it is found.
+#![cfg_attr(
+    not(all(feature = "vision", feature = "tch")),
+    allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
+)]
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
 mod collate;
 mod dataset;
@@ -17,7 +70,7 @@ pub mod torch;
 pub mod transform;
 
 pub use collate::{BatchPlan, Collate, CollateFn, Stack, Stackable};
-pub use dataset::{Concat, Dataset, Map, Subset};
+pub use dataset::{Concat, Dataset, InMemory, Map, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
 pub use error::{Error, ErrorKind, Result};
@@ -26,3 +79,8 @@ pub use memory::{BufferPool, DType, Element, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{Order, RandomSampler, Sampler, SequentialSampler};
 pub use stats::Stats;
+
+/// Compiles and runs the README's example.
+#[cfg(all(doctest, feature = "vision"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

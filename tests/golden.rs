@@ -1,7 +1,7 @@
 //! The orders are torch's: every row of `fixtures/golden`, which torch 2.11 drew.
 
 use serde_json::Value;
-use sutler::{Generator, Loader, Order, RandomSampler, Sampler};
+use sutler::{Generator, InMemory, Loader, Order, RandomSampler, Sampler};
 
 fn rows(kind: &str) -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/golden/torch-2.11-orders.json");
@@ -78,7 +78,7 @@ fn random_sampler_is_torchs() {
 fn loader_gives_torchs_batches_epoch_after_epoch() {
     for row in rows("data_loader_epochs") {
         let (n, seed) = (number(&row, "n"), seed(&row));
-        let data: Vec<i64> = (0..n as i64).collect();
+        let data: InMemory<i64> = (0..n as i64).collect();
         let builder = Loader::builder(data)
             .batch_size(number(&row, "batch_size"))
             .drop_last(row["drop_last"].as_bool().unwrap())
@@ -104,10 +104,10 @@ fn loader_gives_torchs_batches_epoch_after_epoch() {
 
 #[test]
 fn an_explicit_generator_and_its_seed_give_the_same_order() {
-    let batches = |loader: Loader<Vec<i64>>| -> Vec<i64> {
+    let batches = |loader: Loader<InMemory<i64>>| -> Vec<i64> {
         (0..3).flat_map(|_| loader.epoch()).flat_map(|batch| batch.unwrap().to_vec()).collect()
     };
-    let builder = || Loader::builder((0..50).collect::<Vec<i64>>()).batch_size(8).shuffle(true);
+    let builder = || Loader::builder((0..50).collect::<InMemory<i64>>()).batch_size(8).shuffle(true);
     let seeded = builder().seed(9).build().unwrap();
     let generated = builder().generator(Generator::manual_seed(9)).build().unwrap();
     assert_eq!(batches(seeded), batches(generated));

@@ -2,11 +2,11 @@
 #![cfg(feature = "tch")]
 
 use sutler::torch::{ToDevice, cuda_if_available, load_cuda};
-use sutler::{Dataset, ErrorKind, HostTensor, Loader, SampleRng};
+use sutler::{Dataset, ErrorKind, HostTensor, InMemory, Loader, SampleRng};
 use tch::{Device, Kind, Tensor};
 
-fn loader(num_workers: usize) -> Loader<Vec<([f32; 6], i64)>> {
-    let samples: Vec<([f32; 6], i64)> = (0..40).map(|i| ([i as f32; 6], i)).collect();
+fn loader(num_workers: usize) -> Loader<InMemory<([f32; 6], i64)>> {
+    let samples: InMemory<([f32; 6], i64)> = (0..40).map(|i| ([i as f32; 6], i)).collect();
     Loader::builder(samples).batch_size(8).num_workers(num_workers).build().unwrap()
 }
 
@@ -15,7 +15,7 @@ where
     sutler::Stack: sutler::Collate<S>,
 {
     let n = samples.len();
-    Loader::builder(samples).batch_size(n).build().unwrap().epoch().next().unwrap().unwrap()
+    Loader::builder(InMemory::new(samples)).batch_size(n).build().unwrap().epoch().next().unwrap().unwrap()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn empty_samples_make_an_empty_tensor() {
 
 #[test]
 fn an_error_of_the_loader_passes_through_and_the_epoch_goes_on() {
-    let samples: Vec<i64> = (0..6).collect();
+    let samples: InMemory<i64> = (0..6).collect();
     let fails = samples.map(|sample: i64, _: &mut SampleRng| match sample {
         3 => Err(sutler::Error::msg("three")),
         sample => Ok(sample),

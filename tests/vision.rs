@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sutler::image::{Image, Limits, Normalize};
@@ -171,5 +172,46 @@ fn a_tensor_holds_the_pixels_of_the_image_plane_by_plane() {
     assert_eq!(bytes.shape(), [1, 3, image.height(), image.width()]);
     for (c, plane) in bytes.chunks(image.height() * image.width()).enumerate() {
         assert!(plane.iter().enumerate().all(|(p, &value)| value == image.pixels()[p * 3 + c]), "channel {c}");
+    }
+}
+
+/// The digest of every byte of three shuffled, augmented epochs.
+#[test]
+fn augmented_epochs_are_the_same_bytes_for_any_number_of_workers_and_any_settings() {
+    let digest = |num_workers: usize, prefetch: Option<usize>, chunk: Option<usize>| {
+        let train = ImageFolder::open(fixture("shapes/val"))
+            .unwrap()
+            .map(RandomResizedCrop::new(40))
+            .map(RandomHorizontalFlip::default())
+            .map(ToTensor::f32().normalize(Normalize::IMAGENET));
+        let mut builder = Loader::builder(train).batch_size(16).shuffle(true).seed(3).num_workers(num_workers);
+        if let Some(prefetch) = prefetch {
+            builder = builder.prefetch_batches(prefetch);
+        }
+        if let Some(chunk) = chunk {
+            builder = builder.chunk_size(chunk);
+        }
+        let loader = builder.build().unwrap();
+        let mut hasher = std::hash::DefaultHasher::new();
+        for batch in (0..3).flat_map(|_| loader.epoch()) {
+            let (images, labels) = batch.unwrap();
+            images.iter().for_each(|value| hasher.write_u32(value.to_bits()));
+            labels.hash(&mut hasher);
+        }
+        assert_eq!(loader.stats().batches, 3 * 100_u64.div_ceil(16));
+        hasher.finish()
+    };
+    let expected = digest(0, None, None);
+    for (num_workers, prefetch, chunk) in [
+        (0, Some(1), Some(3)),
+        (1, None, None),
+        (1, Some(1), Some(1)),
+        (3, None, None),
+        (3, Some(1), Some(5)),
+        (3, Some(10), Some(1000)),
+        (16, None, None),
+        (16, Some(4), Some(1)),
+    ] {
+        assert_eq!(digest(num_workers, prefetch, chunk), expected, "{num_workers} {prefetch:?} {chunk:?}");
     }
 }

@@ -5,8 +5,8 @@ mod concat;
 mod idx;
 #[cfg(feature = "vision")]
 mod image_folder;
+mod in_memory;
 mod map;
-mod memory;
 mod subset;
 
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ pub use concat::Concat;
 pub use idx::Idx;
 #[cfg(feature = "vision")]
 pub use image_folder::ImageFolder;
+pub use in_memory::InMemory;
 pub use map::Map;
 pub use subset::Subset;
 
@@ -47,7 +48,7 @@ use crate::transform::Transform;
 /// }
 /// ```
 ///
-/// A `Vec<T>`, `[T]`, `&D`, `Box<D>` and `Arc<D>` are datasets as well.
+/// `&D`, `Box<D>` and `Arc<D>` are datasets as well; so is `Box<dyn Dataset<Sample = S>>`.
 pub trait Dataset: Send + Sync {
     /// One sample. A tuple of several fields becomes a tuple of tensors.
     type Sample: Send;

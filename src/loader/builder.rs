@@ -26,7 +26,8 @@ pub struct LoaderBuilder<D, C = Stack> {
     collate: C,
     batch_size: usize,
     shuffle: bool,
-    seed: Option<Seed>,
+    /// The seed of what samples draw, and the shuffled order.
+    seed: Option<(u64, RandomSampler)>,
     sampler: Option<Box<dyn Sampler>>,
     num_workers: Option<usize>,
     pool: Option<WorkerPool>,
@@ -34,16 +35,6 @@ pub struct LoaderBuilder<D, C = Stack> {
     chunk_size: Option<usize>,
     drop_last: bool,
     in_order: bool,
-}
-
-/// What the order is drawn from.
-enum Seed {
-    /// `DataLoader(generator=torch.Generator().manual_seed(seed))`
-    Own(u64),
-    /// `DataLoader(generator=generator)`
-    Generator(Generator),
-    /// `torch.manual_seed(seed)` and `DataLoader(generator=None)`
-    Global(u64),
 }
 
 impl<D: Dataset + 'static> LoaderBuilder<D> {
@@ -84,21 +75,21 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// The order of `shuffle(true).seed(s)` is that of
     /// `DataLoader(shuffle=True, generator=torch.Generator().manual_seed(s))`, epoch after epoch.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(Seed::Own(seed));
+        self.seed = Some((seed, RandomSampler::of_loader(Generator::manual_seed(seed))));
         self
     }
 
     /// As [`seed`](LoaderBuilder::seed), but the order is that of a Python run that calls `torch.manual_seed(s)` just
     /// before its first epoch and gives its `DataLoader` no generator (and draws nothing else from the global one).
     pub fn global_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(Seed::Global(seed));
+        self.seed = Some((seed, RandomSampler::of_global(Generator::manual_seed(seed))));
         self
     }
 
     /// Draws the order from `generator` as it stands: `DataLoader(generator=generator)`. What samples draw is keyed
     /// by its next int64.
     pub fn generator(mut self, generator: Generator) -> Self {
-        self.seed = Some(Seed::Generator(generator));
+        self.seed = Some((generator.clone().random() as u64, RandomSampler::of_loader(generator)));
         self
     }
 
@@ -174,10 +165,10 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// Makes batches with a function of the batch's samples, in order (torch's `collate_fn`).
     ///
     /// ```
-    /// use sutler::Loader;
+    /// use sutler::{InMemory, Loader};
     ///
-    /// let words = vec!["a".to_string(), "bb".into(), "ccc".into()];
-    /// let loader = Loader::builder(words).batch_size(2).collate_fn(|words| Ok(words.join(" "))).build()?;
+    /// let words = InMemory::new(vec!["a".to_string(), "bb".into(), "ccc".into()]);
+    /// let loader = Loader::builder(words).batch_size(2).collate_fn(|words: Vec<String>| Ok(words.join(" "))).build()?;
     /// assert_eq!(loader.epoch().collect::<sutler::Result<Vec<_>>>()?, ["a bb", "ccc"]);
     /// # Ok::<(), sutler::Error>(())
     /// ```
@@ -224,12 +215,10 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
             (None, Some(num_workers)) => Some(WorkerPool::new(num_workers)?),
         };
 
-        let seed = self.seed.unwrap_or_else(|| Seed::Own(RandomState::new().hash_one("sutler")));
-        let (samples_seed, shuffled) = match seed {
-            Seed::Own(seed) => (seed, RandomSampler::of_loader(Generator::manual_seed(seed))),
-            Seed::Global(seed) => (seed, RandomSampler::of_global(Generator::manual_seed(seed))),
-            Seed::Generator(generator) => (generator.clone().random() as u64, RandomSampler::of_loader(generator)),
-        };
+        let (seed, shuffled) = self.seed.unwrap_or_else(|| {
+            let seed = RandomState::new().hash_one("sutler");
+            (seed, RandomSampler::of_loader(Generator::manual_seed(seed)))
+        });
         let sampler = match self.sampler {
             Some(sampler) => sampler,
             None if self.shuffle => Box::new(shuffled),
@@ -245,7 +234,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
             plant: Arc::new(Plant {
                 dataset: self.dataset,
                 collate: self.collate,
-                seed: samples_seed,
+                seed,
                 batch_size: self.batch_size,
                 pace,
                 buffers,

@@ -25,9 +25,9 @@ use orders::Orders;
 /// Made by [`Loader::builder`]. `&loader` is an iterable over the batches of the next epoch:
 ///
 /// ```
-/// use sutler::Loader;
+/// use sutler::{InMemory, Loader};
 ///
-/// let samples: Vec<(f32, i64)> = (0..10).map(|i| (i as f32, i % 2)).collect();
+/// let samples: InMemory<(f32, i64)> = (0..10).map(|i| (i as f32, i % 2)).collect();
 /// let loader = Loader::builder(samples).batch_size(4).shuffle(true).seed(0).num_workers(2).build()?;
 /// for _ in 0..2 {
 ///     for batch in &loader {

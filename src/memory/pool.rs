@@ -186,7 +186,7 @@ mod tests {
     fn a_class_wastes_at_most_an_eighth() {
         for bytes in (1..5000).chain([38_535_168, (1 << 30) + 1]) {
             let class = class_of(bytes);
-            assert!(class >= bytes && class % 64 == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(64), "{bytes} -> {class}");
             assert!(class - bytes <= (bytes / 8).max(64), "{bytes} -> {class}");
         }
     }

@@ -1,7 +1,7 @@
 //! `Slots`: the exclusive right to write a run of samples of one batch.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::buffer::Buffer;
 use super::element::{Element, any_bits};
@@ -37,6 +37,7 @@ pub(super) struct Sheet {
     /// buffers of the others.
     capacity: usize,
     block: OnceLock<Block>,
+    placing: Mutex<()>,
 }
 
 struct Block {
@@ -62,7 +63,13 @@ unsafe impl<T: Element> Sync for Slots<T> {}
 impl<T: Element> Slots<T> {
     /// The slots of a batch of `len` samples, in a buffer from `pool` that has room for `capacity` of them.
     pub fn new(pool: &BufferPool, len: usize, capacity: usize) -> Self {
-        let sheet = Sheet { pool: pool.clone(), len, capacity: capacity.max(len), block: OnceLock::new() };
+        let sheet = Sheet {
+            pool: pool.clone(),
+            len,
+            capacity: capacity.max(len),
+            block: OnceLock::new(),
+            placing: Mutex::new(()),
+        };
         Slots { sheet: Arc::new(sheet), start: 0, next: 0, end: len, block: None }
     }
 
@@ -145,17 +152,13 @@ impl Sheet {
     /// Where the batch lies in memory; the first caller's shape decides it.
     #[cold]
     fn place<T: Element>(&self, shape: &Shape) -> Result<Placed<T>> {
-        let block = match self.block.get() {
-            Some(block) => block,
-            None => {
-                let block = self.lease::<T>(shape)?;
-                // Two parts may come here at once. One buffer wins, the other goes straight back.
-                if let Err(late) = self.block.set(block) {
-                    self.pool.give_back(late.buffer);
-                }
-                self.block.get().expect("set just now")
-            }
-        };
+        // Two parts may come here at once, and a batch needs one buffer. Held for no longer than a lease takes.
+        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.block.get().is_none() {
+            let _ = self.block.set(self.lease::<T>(shape)?);
+        }
+        drop(placing);
+        let block = self.block.get().expect("set above");
         Ok(Placed { start: block.buffer.start().cast(), shape: block.shape, elements: block.elements })
     }
 

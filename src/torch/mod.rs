@@ -1,10 +1,10 @@
 //! The bridge to libtorch (feature `tch`): a batch becomes tensors without a copy.
 //!
 //! ```
-//! use sutler::Loader;
+//! use sutler::{InMemory, Loader};
 //! use tch::Device;
 //!
-//! let samples: Vec<([f32; 3], i64)> = (0..10).map(|i| ([i as f32; 3], i)).collect();
+//! let samples: InMemory<([f32; 3], i64)> = (0..10).map(|i| ([i as f32; 3], i)).collect();
 //! let loader = Loader::builder(samples).batch_size(4).build()?;
 //! for batch in loader.epoch().to_device(Device::Cpu) {
 //!     let (values, labels) = batch?; // (Tensor, Tensor)

@@ -26,9 +26,9 @@ use crate::rng::SampleRng;
 /// Closures are transforms too; their argument types must be written out:
 ///
 /// ```
-/// use sutler::{Dataset, SampleRng};
+/// use sutler::{Dataset, InMemory, SampleRng};
 ///
-/// let noisy = vec![1.0_f64, 2.0].map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
+/// let noisy = InMemory::new(vec![1.0, 2.0]).map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
 /// assert_eq!(noisy.len(), 2);
 /// ```
 ///
