@@ -7,13 +7,14 @@ torch = . scripts/libtorch.sh &&
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test bench photos throughput fixtures doc
+.PHONY: help train train-mnist test bench bench-peers photos throughput fixtures doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
 	@echo 'make train-mnist                train it on MNIST'
 	@echo 'make test                       everything that CI runs'
 	@echo 'make bench                      the criterion benchmarks'
+	@echo 'make bench-peers                in-memory loading beside other crates'
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
@@ -30,6 +31,9 @@ test:
 
 bench:
 	cargo bench --locked
+
+bench-peers:
+	cargo run --locked --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers
 
 photos:
 	@scripts/photos.sh

@@ -19,5 +19,5 @@ for features in "" --no-default-features --all-features; do
     step cargo test --locked $features
 done
 
-RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps --all-features
-RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps --no-default-features
+step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --no-default-features

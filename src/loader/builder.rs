@@ -229,10 +229,11 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         let pace = Pace::new(self.batch_size, num_workers, self.prefetch_batches, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let buffers = BufferPool::new(pace.prefetch_batches() + 2);
-        let orders = Orders::new(sampler, self.dataset.len());
+        let len = self.dataset.len();
         Ok(Loader {
             plant: Arc::new(Plant {
                 dataset: self.dataset,
+                len,
                 collate: self.collate,
                 seed,
                 batch_size: self.batch_size,
@@ -240,7 +241,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
                 buffers,
                 counters: Counters::default(),
             }),
-            orders: Arc::new(orders),
+            orders: Arc::new(Orders::new(sampler, len)),
             workers,
             drop_last: self.drop_last,
             in_order: self.in_order,

@@ -98,20 +98,23 @@ where
 
     /// The next batch to deliver.
     fn take(&mut self) -> Result<C::Batch> {
-        if let Some(Some(_)) = self.ready.front() {
-            return self.ready.pop_front().flatten().expect("looked at just now");
+        if !self.is_ready() {
+            let waiting = Instant::now();
+            while !self.is_ready() {
+                let finished = match &self.workers {
+                    Some(workers) => self.receive(workers),
+                    None => self.line.make_batches(self.delivered..self.delivered + 1),
+                };
+                self.put(finished);
+            }
+            let waited = waiting.elapsed().as_nanos() as u64;
+            self.line.plant.counters.consumer_wait_ns.fetch_add(waited, Relaxed);
         }
-        let waiting = Instant::now();
-        while !matches!(self.ready.front(), Some(Some(_))) {
-            let finished = match &self.workers {
-                Some(workers) => self.receive(workers),
-                None => self.line.make_batches(self.delivered..self.delivered + 1),
-            };
-            self.put(finished);
-        }
-        let waited = waiting.elapsed().as_nanos() as u64;
-        self.line.plant.counters.consumer_wait_ns.fetch_add(waited, Relaxed);
-        self.take()
+        self.ready.pop_front().flatten().expect("the next batch is ready")
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.ready.front(), Some(Some(_)))
     }
 
     /// Puts finished batches in their places.

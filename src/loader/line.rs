@@ -26,6 +26,8 @@ use crate::stats::Counters;
 /// What all epochs of a loader share.
 pub(super) struct Plant<D, C> {
     pub(super) dataset: D,
+    /// The length of the dataset, asked for once: a worker calls nothing of the user's but under `guarded`.
+    pub(super) len: usize,
     pub(super) collate: C,
     pub(super) seed: u64,
     pub(super) batch_size: usize,
@@ -164,6 +166,7 @@ where
         }
 
         let mut bench = assembly.bench.lock().unwrap_or_else(PoisonError::into_inner);
+        bench.missing -= 1;
         match filled {
             Ok(()) => bench.parts.push((start, part)),
             Err((position, error)) => {
@@ -173,7 +176,6 @@ where
                 }
             }
         }
-        bench.missing -= 1;
         if bench.missing > 0 || self.is_cancelled() {
             return;
         }
@@ -218,8 +220,7 @@ where
         positions: Range<usize>,
         failed_at: impl Fn() -> usize,
     ) -> Result<(), (usize, Error)> {
-        let Plant { dataset, collate, seed, .. } = &*self.plant;
-        let len = dataset.len();
+        let Plant { dataset, len, collate, seed, .. } = &*self.plant;
         let current = Cell::new(positions.start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
             for position in positions {
@@ -228,7 +229,7 @@ where
                     return Ok(false);
                 }
                 let index = self.order.get(position);
-                if index >= len {
+                if index >= *len {
                     return Err(Error::new(
                         ErrorKind::Sampler,
                         format!("the sampler gave index {index}, but the dataset has {len} samples"),
@@ -255,7 +256,7 @@ where
     fn with_sample(&self, error: Error, position: usize) -> Error {
         let index = self.order.get(position);
         let error = error.with_index(index).with_worker(rayon::current_thread_index());
-        if index >= self.plant.dataset.len() {
+        if index >= self.plant.len {
             return error;
         }
         // The dataset has just failed; asking it for a path may fail as well.

@@ -76,7 +76,7 @@ where
     /// How many batches an epoch over the whole dataset has. A sampler with a `num_samples` of its own may make it
     /// more or fewer: then ask the [`Epoch`].
     pub fn len(&self) -> usize {
-        let (samples, batch_size) = (self.plant.dataset.len(), self.plant.batch_size);
+        let (samples, batch_size) = (self.plant.len, self.plant.batch_size);
         if self.drop_last { samples / batch_size } else { samples.div_ceil(batch_size) }
     }
 
@@ -122,7 +122,7 @@ where
 impl<D: Dataset, C> std::fmt::Debug for Loader<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
-            .field("samples", &self.plant.dataset.len())
+            .field("samples", &self.plant.len)
             .field("batch_size", &self.plant.batch_size)
             .field("workers", &self.workers)
             .field("seed", &self.plant.seed)

@@ -1,0 +1,86 @@
+//! In-memory loading beside other crates: the same samples, the same batches, the same run.
+//!
+//! Each line is the median of many epochs, the crates taking turns. `dataloader-rs` collects samples in a `Vec`;
+//! sutler writes them into one aligned buffer a field.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use sutler::{Collate, InMemory, Stack};
+
+const BATCH: usize = 128;
+const SEED: u64 = 42;
+
+fn main() {
+    println!("{:<34} {:>8} {:>14} {:>14} {:>7}", "samples per second", "workers", "dataloader-rs", "sutler", "ratio");
+    for _ in 0..3 {
+        for workers in [0, 1, 2] {
+            compare("50,000 u64", (0..50_000_u64).collect(), workers, 300);
+        }
+        for workers in [0, 1, 2] {
+            let picture = |i| ([[[i as u8; 32]; 32]; 3], i);
+            compare("50,000 3x32x32 u8 and a label", (0..50_000_i64).map(picture).collect(), workers, 15);
+        }
+    }
+}
+
+fn compare<T: Clone + Send + Sync + 'static>(what: &str, samples: Vec<T>, workers: usize, epochs: usize)
+where
+    Stack: Collate<T>,
+{
+    let len = samples.len();
+    let mut peer = dataloader_rs::DataLoader::builder(Samples(samples.clone()))
+        .batch_size(BATCH)
+        .sampler(dataloader_rs::RandomSampler::new(SEED))
+        .num_workers(workers)
+        .prefetch_depth(8)
+        .build();
+    let ours = sutler::Loader::builder(InMemory::new(samples))
+        .batch_size(BATCH)
+        .shuffle(true)
+        .seed(SEED)
+        .num_workers(workers)
+        .build()
+        .expect("valid settings");
+
+    let (mut theirs_took, mut ours_took) = (Vec::new(), Vec::new());
+    for _ in 0..epochs {
+        let started = Instant::now();
+        let mut seen = 0;
+        for batch in &mut peer {
+            let batch: Vec<T> = black_box(batch.expect("a batch"));
+            seen += batch.len();
+        }
+        theirs_took.push(started.elapsed().as_secs_f64());
+        assert_eq!(seen, len);
+
+        let started = Instant::now();
+        let mut batches = 0;
+        for batch in &ours {
+            black_box(batch.expect("a batch"));
+            batches += 1;
+        }
+        ours_took.push(started.elapsed().as_secs_f64());
+        assert_eq!(batches, len.div_ceil(BATCH));
+    }
+    let rate = |mut took: Vec<f64>| {
+        took.sort_by(f64::total_cmp);
+        len as f64 / took[took.len() / 2] / 1e6
+    };
+    let (theirs, ours) = (rate(theirs_took), rate(ours_took));
+    println!("{what:<34} {workers:>8} {theirs:>13.2}M {ours:>13.2}M {:>7.2}", ours / theirs);
+}
+
+struct Samples<T>(Vec<T>);
+
+impl<T: Clone + Send + Sync + 'static> dataloader_rs::Dataset for Samples<T> {
+    type Item = T;
+
+    fn get(&self, index: usize) -> dataloader_rs::error::Result<T> {
+        Ok(self.0[index].clone())
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
