@@ -141,8 +141,11 @@ impl fmt::Display for Error {
         match (self.0.index, &self.0.path) {
             (Some(index), Some(path)) => write!(f, "sample {index} ({}): ", path.display())?,
             (Some(index), None) => write!(f, "sample {index}: ")?,
-            (None, Some(path)) => write!(f, "{}: ", path.display())?,
             (None, None) if !self.0.batch.is_empty() => write!(f, "batch of {}: ", Indices(&self.0.batch))?,
+            (None, Some(path)) if !self.0.batch.is_empty() => {
+                write!(f, "batch of {} ({}): ", Indices(&self.0.batch), path.display())?;
+            }
+            (None, Some(path)) => write!(f, "{}: ", path.display())?,
             (None, None) => {}
         }
         match (self.0.message.as_str(), &self.0.source) {

@@ -69,13 +69,13 @@ mod stats;
 pub mod torch;
 pub mod transform;
 
-pub use collate::{BatchPlan, Collate, CollateFn, Stack, Stackable};
+pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable};
 pub use dataset::{Concat, Dataset, InMemory, Map, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
 pub use error::{Error, ErrorKind, Result};
 pub use loader::{Epoch, Loader, LoaderBuilder, WorkerPool};
-pub use memory::{BufferPool, DType, Element, HostTensor, Shape, Slots};
+pub use memory::{BatchPlan, BufferPool, DType, Element, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{Order, RandomSampler, Sampler, SequentialSampler};
 pub use stats::Stats;

@@ -44,13 +44,13 @@ pub struct Stats {
     pub batches: u64,
     /// Samples loaded by workers; more than were delivered while some are ahead or were cancelled.
     pub samples: u64,
-    /// Batches that were delivered as an `Err`.
+    /// What was delivered as an `Err`.
     pub errors: u64,
     /// Time that workers spent in datasets, transforms and collates, all workers together.
     pub worker_busy: Duration,
     /// Time that the consumer spent waiting inside `next()`.
     pub consumer_wait: Duration,
-    /// Time from the start of each epoch to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
+    /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
     /// a share of.
     pub epoch_time: Duration,
     /// Batch buffers allocated. Constant once the loader is warm; it grows when batches are kept.

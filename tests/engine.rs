@@ -629,7 +629,7 @@ fn the_report_adds_up() {
 #[test]
 fn a_buffer_pool_can_be_shared_with_a_collate_of_ones_own() {
     let pool = BufferPool::new(2);
-    let plan = BatchPlan { len: 2, capacity: 2, buffers: &pool };
+    let plan = BatchPlan { len: 2, capacity: 2, buffers: &pool, field: 0 };
     let mut part = Collate::<i64>::start(&Stack, plan);
     Stack.push(&mut part, 1_i64).unwrap();
     Stack.push(&mut part, 2_i64).unwrap();

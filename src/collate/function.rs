@@ -1,7 +1,8 @@
 //! A plain function as a collate (torch's `collate_fn`).
 
-use super::{BatchPlan, Collate};
+use super::Collate;
 use crate::error::Result;
+use crate::memory::BatchPlan;
 
 /// Collates with a function of all samples of the batch, in order: torch's `collate_fn`.
 ///
@@ -9,6 +10,14 @@ use crate::error::Result;
 /// [`LoaderBuilder::collate_fn`](crate::LoaderBuilder::collate_fn).
 #[derive(Clone, Copy, Debug)]
 pub struct CollateFn<F>(F);
+
+/// The samples of a part, gathered for the function.
+#[derive(Debug)]
+pub struct Gathered<S> {
+    samples: Vec<S>,
+    /// How many there will be. Room is made for them when the first one comes.
+    len: usize,
+}
 
 impl<F> CollateFn<F> {
     /// A collate that calls `function`.
@@ -22,27 +31,32 @@ impl<F> CollateFn<F> {
 
 impl<S: Send, B: Send, F: Fn(Vec<S>) -> Result<B> + Send + Sync> Collate<S> for CollateFn<F> {
     type Batch = B;
-    type Part = Vec<S>;
+    type Part = Gathered<S>;
 
-    fn start(&self, plan: BatchPlan<'_>) -> Vec<S> {
-        Vec::with_capacity(plan.len)
+    fn start(&self, plan: BatchPlan<'_>) -> Gathered<S> {
+        Gathered { samples: Vec::new(), len: plan.len }
     }
 
-    fn split_off(&self, part: &mut Vec<S>, at: usize) -> Vec<S> {
-        let rest = part.capacity().saturating_sub(at);
-        Vec::with_capacity(rest)
+    fn split_off(&self, part: &mut Gathered<S>, at: usize) -> Gathered<S> {
+        let rest = part.len - at;
+        part.len = at;
+        Gathered { samples: Vec::new(), len: rest }
     }
 
-    fn push(&self, part: &mut Vec<S>, sample: S) -> Result<()> {
-        part.push(sample);
+    fn push(&self, part: &mut Gathered<S>, sample: S) -> Result<()> {
+        if part.samples.capacity() == 0 {
+            part.samples.reserve_exact(part.len);
+        }
+        part.samples.push(sample);
         Ok(())
     }
 
-    fn unite(&self, part: &mut Vec<S>, mut next: Vec<S>) {
-        part.append(&mut next);
+    fn unite(&self, part: &mut Gathered<S>, mut next: Gathered<S>) {
+        part.samples.append(&mut next.samples);
+        part.len += next.len;
     }
 
-    fn finish(&self, part: Vec<S>) -> Result<B> {
-        (self.0)(part)
+    fn finish(&self, part: Gathered<S>) -> Result<B> {
+        (self.0)(part.samples)
     }
 }

@@ -6,11 +6,11 @@ mod image;
 mod stack;
 mod tuple;
 
-pub use function::CollateFn;
+pub use function::{CollateFn, Gathered};
 pub use stack::{Stack, Stackable};
 
 use crate::error::Result;
-use crate::memory::BufferPool;
+use crate::memory::BatchPlan;
 
 /// Makes batches of samples of type `S`.
 ///
@@ -49,15 +49,4 @@ pub trait Collate<S>: Send + Sync {
     ///
     /// If the samples do not make a batch; the error is the batch's result.
     fn finish(&self, part: Self::Part) -> Result<Self::Batch>;
-}
-
-/// What is known of a batch before its first sample is loaded.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchPlan<'a> {
-    /// How many samples it will have: at least one.
-    pub len: usize,
-    /// How many samples a full batch has: buffers are sized by it, so that a smaller last batch can share them.
-    pub capacity: usize,
-    /// Where its buffers come from.
-    pub buffers: &'a BufferPool,
 }

@@ -1,8 +1,8 @@
 //! `Stack`: samples of one shape, one above the other (torch's `default_collate`).
 
-use super::{BatchPlan, Collate};
+use super::Collate;
 use crate::error::Result;
-use crate::memory::{Element, HostTensor, Shape, Slots};
+use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
 
 /// Stacks samples of one shape into a tensor with a new first dimension, as torch's `default_collate` does.
 ///
@@ -63,7 +63,7 @@ impl<S: Stackable> Collate<S> for Stack {
     type Part = Slots<S::Element>;
 
     fn start(&self, plan: BatchPlan<'_>) -> Self::Part {
-        Slots::new(plan.buffers, plan.len, plan.capacity)
+        Slots::new(plan)
     }
 
     fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part {

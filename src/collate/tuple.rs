@@ -1,7 +1,8 @@
 //! Tuples: each field of the sample is collated by itself.
 
-use super::{BatchPlan, Collate, Stack};
+use super::{Collate, Stack};
 use crate::error::Result;
+use crate::memory::BatchPlan;
 
 /// For `(A, B, …)`: once with a collate for each field, once with `Stack` for all.
 macro_rules! tuples {
@@ -34,7 +35,7 @@ macro_rules! tuple_collate {
         type Part = ($(<$collate as Collate<$sample>>::Part,)+);
 
         fn start(&$this, plan: BatchPlan<'_>) -> Self::Part {
-            ($(Collate::<$sample>::start($by, plan),)+)
+            ($(Collate::<$sample>::start($by, plan.field($field)),)+)
         }
 
         fn split_off(&$this, part: &mut Self::Part, at: usize) -> Self::Part {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::line::Plant;
+use super::line::Shared;
 use super::orders::Orders;
 use super::pace::Pace;
 use super::{Loader, WorkerPool};
@@ -72,7 +72,8 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
 
     /// The seed of the order and of what samples draw (default: drawn from the system, see [`Loader::seed`]).
     ///
-    /// The order of `shuffle(true).seed(s)` is that of
+    /// Of `seed`, [`global_seed`](LoaderBuilder::global_seed) and [`generator`](LoaderBuilder::generator) the last one
+    /// that is set counts. The order of `shuffle(true).seed(s)` is that of
     /// `DataLoader(shuffle=True, generator=torch.Generator().manual_seed(s))`, epoch after epoch.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some((seed, RandomSampler::of_loader(Generator::manual_seed(seed))));
@@ -107,6 +108,10 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
 
     /// Loads on the threads of `pool`, which other loaders may share; instead of
     /// [`num_workers`](LoaderBuilder::num_workers).
+    ///
+    /// An epoch may also be consumed on one of these threads, say inside another dataset's `get`. Such a thread helps
+    /// with queued work instead of waiting, whose samples are then loaded further down on the same stack: hold no lock
+    /// across it that they take.
     pub fn pool(mut self, pool: &WorkerPool) -> Self {
         self.pool = Some(pool.clone());
         self
@@ -122,9 +127,11 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// How many consecutive samples a worker takes at a time (default: by their measured cost: one, for samples that
-    /// take long, so that all workers help with the batch that is due; whole batches of cheap ones). Never changes
-    /// what is in a batch.
+    /// About how many consecutive samples a worker takes at a time: a batch is cut into equal parts of at most as many,
+    /// or as many whole batches go together. Never changes what is in a batch.
+    ///
+    /// Default: by their measured cost; one, for samples that take long, so that all workers help with the batch that
+    /// is due, and whole batches of cheap ones.
     pub fn chunk_size(mut self, chunk_size: usize) -> Self {
         self.chunk_size = Some(chunk_size);
         self
@@ -219,6 +226,8 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
             let seed = RandomState::new().hash_one("sutler");
             (seed, RandomSampler::of_loader(Generator::manual_seed(seed)))
         });
+        let has_sampler = self.sampler.is_some();
+        let len = self.dataset.len();
         let sampler = match self.sampler {
             Some(sampler) => sampler,
             None if self.shuffle => Box::new(shuffled),
@@ -228,10 +237,14 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let pace = Pace::new(self.batch_size, num_workers, self.prefetch_batches, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
-        let buffers = BufferPool::new(pace.prefetch_batches() + 2);
-        let len = self.dataset.len();
+        // An epoch has no more batches ahead than it has batches; a sampler may make it longer than the dataset is.
+        let ahead = match has_sampler {
+            true => pace.prefetch_batches(),
+            false => pace.prefetch_batches().min(len.div_ceil(self.batch_size)),
+        };
+        let buffers = BufferPool::new(ahead.saturating_add(2));
         Ok(Loader {
-            plant: Arc::new(Plant {
+            shared: Arc::new(Shared {
                 dataset: self.dataset,
                 len,
                 collate: self.collate,

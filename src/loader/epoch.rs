@@ -34,6 +34,8 @@ pub struct Epoch<D: Dataset, C: Collate<D::Sample>> {
     failure: Option<Error>,
     /// Up to when the time is counted.
     counted: Instant,
+    /// Whether the end was reported, and no more time counts.
+    ended: bool,
 }
 
 impl<D, C> Epoch<D, C>
@@ -43,19 +45,27 @@ where
 {
     pub(super) fn start(loader: &Loader<D, C>, epoch: u64) -> Self {
         let counted = Instant::now();
-        let plant = Arc::clone(&loader.plant);
+        let shared = Arc::clone(&loader.shared);
         let (order, failure) = match loader.orders.get(epoch) {
             Ok(order) => (order, None),
             Err(error) => (Order::sequential(0), Some(error)),
         };
         let batches = match loader.drop_last {
-            true => order.len() / plant.batch_size,
-            false => order.len().div_ceil(plant.batch_size),
+            true => order.len() / shared.batch_size,
+            false => order.len().div_ceil(shared.batch_size),
         };
         // Each message is at least one batch in flight, so there are never more messages than batches.
-        let (sender, finished) = bounded(batches.min(plant.pace.most_ahead()).max(1));
+        let (sender, finished) = bounded(batches.min(shared.pace.most_ahead()).max(1));
         let mut epoch = Epoch {
-            line: Arc::new(Line { plant, epoch, order, batches, cancelled: AtomicBool::new(false), finished: sender }),
+            line: Arc::new(Line {
+                shared,
+                epoch,
+                order,
+                batches,
+                has_workers: loader.workers.is_some(),
+                cancelled: AtomicBool::new(false),
+                finished: sender,
+            }),
             workers: loader.workers.clone(),
             orders: Arc::clone(&loader.orders),
             in_order: loader.in_order,
@@ -65,6 +75,7 @@ where
             delivered: 0,
             failure,
             counted,
+            ended: false,
         };
         epoch.queue();
         epoch
@@ -77,8 +88,8 @@ where
         if self.queued == line.batches {
             return;
         }
-        let pace = &line.plant.pace;
-        let window = pace.window(&line.plant.buffers);
+        let pace = &line.shared.pace;
+        let window = pace.window(&line.shared.buffers);
         let job = pace.job(window);
         let batches_per_job = job.batches();
         let half = line.batches.div_ceil(2);
@@ -92,7 +103,7 @@ where
             self.queued += line.queue(workers, self.queued, &job, rest);
         }
         if before < half && half <= self.queued {
-            self.orders.prepare(line.epoch + 1, workers);
+            self.orders.prepare(line.epoch.wrapping_add(1), workers);
         }
     }
 
@@ -108,7 +119,7 @@ where
                 self.put(finished);
             }
             let waited = waiting.elapsed().as_nanos() as u64;
-            self.line.plant.counters.consumer_wait_ns.fetch_add(waited, Relaxed);
+            self.line.shared.counters.consumer_wait_ns.fetch_add(waited, Relaxed);
         }
         self.ready.pop_front().flatten().expect("the next batch is ready")
     }
@@ -150,23 +161,32 @@ where
     type Item = Result<C::Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(error) = self.failure.take() {
-            return Some(Err(error));
-        }
-        if self.delivered == self.line.batches {
-            return None;
-        }
-        let result = self.take();
-        self.delivered += 1;
-        self.queue();
+        let result = if let Some(error) = self.failure.take() {
+            Some(Err(error))
+        } else if self.delivered < self.line.batches {
+            let result = self.take();
+            self.delivered += 1;
+            self.queue();
+            Some(result)
+        } else {
+            None
+        };
 
         let returned = Instant::now();
-        let counters = &self.line.plant.counters;
-        counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
-        self.counted = returned;
-        let outcome = if result.is_ok() { &counters.batches } else { &counters.errors };
-        outcome.fetch_add(1, Relaxed);
-        Some(result)
+        let counters = &self.line.shared.counters;
+        if !self.ended {
+            counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
+            self.counted = returned;
+        }
+        match &result {
+            Some(Ok(_)) => counters.batches.fetch_add(1, Relaxed),
+            Some(Err(_)) => counters.errors.fetch_add(1, Relaxed),
+            None => {
+                self.ended = true;
+                0
+            }
+        };
+        result
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

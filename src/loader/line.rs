@@ -1,7 +1,7 @@
 //! What the workers do: the production line of one epoch.
 //!
 //! A job never waits: not on a channel, not on another job, and on locks only for as long as a push takes. So any
-//! number of loaders can share a pool, and a slow sample holds up nobody but its own batch.
+//! number of loaders can share a pool, and a slow sample takes one worker away from the others' batches and no more.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -9,24 +9,27 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::WorkerPool;
 use super::pace::{Job, Pace};
-use crate::collate::{BatchPlan, Collate};
+use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory::BufferPool;
+use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
 use crate::sampler::Order;
 use crate::stats::Counters;
 
+/// When a job of several batches counts as much longer than planned: ten times what it should take.
+const OVERDUE: Duration = Duration::from_micros(500);
+
 /// What all epochs of a loader share.
-pub(super) struct Plant<D, C> {
+pub(super) struct Shared<D, C> {
     pub(super) dataset: D,
-    /// The length of the dataset, asked for once: a worker calls nothing of the user's but under `guarded`.
+    /// The length of the dataset, asked for once.
     pub(super) len: usize,
     pub(super) collate: C,
     pub(super) seed: u64,
@@ -38,11 +41,13 @@ pub(super) struct Plant<D, C> {
 
 /// One epoch, as its jobs see it.
 pub(super) struct Line<D: Dataset, C: Collate<D::Sample>> {
-    pub(super) plant: Arc<Plant<D, C>>,
+    pub(super) shared: Arc<Shared<D, C>>,
     pub(super) epoch: u64,
     pub(super) order: Order,
     /// How many batches the epoch has.
     pub(super) batches: usize,
+    /// Whether worker threads make them, or the consumer's own.
+    pub(super) has_workers: bool,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
     pub(super) cancelled: AtomicBool,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
@@ -61,11 +66,11 @@ struct Assembly<P> {
     /// The lowest position at which a sample failed so far. Samples behind it need not be loaded any more; those
     /// before it are, so that the error reported is the one a single thread would have met.
     failed_at: AtomicUsize,
-    bench: Mutex<Bench<P>>,
+    arrived: Mutex<Arrived<P>>,
 }
 
 /// The parts of an assembly that are done.
-struct Bench<P> {
+struct Arrived<P> {
     missing: usize,
     /// By position, as they come in.
     parts: Vec<(usize, P)>,
@@ -103,7 +108,11 @@ where
         let assembly = Arc::new(Assembly {
             batch,
             failed_at: AtomicUsize::new(usize::MAX),
-            bench: Mutex::new(Bench { missing: parts.len(), parts: Vec::with_capacity(parts.len()), failure: None }),
+            arrived: Mutex::new(Arrived {
+                missing: parts.len(),
+                parts: Vec::with_capacity(parts.len()),
+                failure: None,
+            }),
         });
         for (positions, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
@@ -119,7 +128,7 @@ where
             let mut parts = Vec::with_capacity(positions.len().div_ceil(samples));
             let mut start = positions.start;
             while positions.end - start > samples {
-                let next = self.plant.collate.split_off(&mut rest, samples);
+                let next = self.shared.collate.split_off(&mut rest, samples);
                 parts.push((start..start + samples, std::mem::replace(&mut rest, next)));
                 start += samples;
             }
@@ -128,12 +137,12 @@ where
         })
     }
 
-    /// Makes one batch from beginning to end on the current thread.
-    fn make_batch(&self, batch: usize) -> Result<C::Batch> {
+    /// Makes one batch from beginning to end on the current thread; `loaded` counts its samples.
+    fn make_batch(&self, batch: usize, loaded: &Cell<usize>) -> Result<C::Batch> {
         let positions = self.positions(batch);
         guarded("making the batch", || {
             let mut part = self.start(&positions);
-            match self.fill(&mut part, positions.clone(), || usize::MAX) {
+            match self.fill(&mut part, positions.clone(), || usize::MAX, loaded) {
                 Ok(()) => self.finish(batch, || part),
                 Err((_, error)) => Err(error),
             }
@@ -141,50 +150,78 @@ where
     }
 
     /// Makes the given batches on the current thread, as long as the epoch is wanted.
-    pub(super) fn make_batches(&self, batches: Range<usize>) -> Finished<C::Batch> {
+    ///
+    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
+    /// is done is handed over, and the rest is queued anew for all workers.
+    pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
         let started = Instant::now();
-        let first = batches.start;
+        let loaded = Cell::new(0);
         let mut results = Vec::with_capacity(batches.len());
-        let mut samples = 0;
-        for batch in batches.take_while(|_| !self.is_cancelled()) {
-            let result = self.make_batch(batch);
-            if result.is_ok() {
-                samples += self.positions(batch).len();
+        for batch in batches.clone() {
+            if self.is_cancelled() {
+                break;
             }
-            results.push(result);
+            results.push(self.make_batch(batch, &loaded));
+            // A look at the clock costs a tenth of the cheapest batch, so not at each.
+            let rest = batch + 1..batches.end;
+            if results.len().is_multiple_of(4) && !rest.is_empty() && started.elapsed() > OVERDUE {
+                for batch in rest {
+                    let line = Arc::clone(self);
+                    // On a worker, this queues on the worker's own pool.
+                    rayon::spawn_fifo(move || line.deliver(line.make_batches(batch..batch + 1)));
+                }
+                break;
+            }
         }
-        self.count(samples, started);
-        Finished { first, results }
+        self.count(loaded.get(), started);
+        Finished { first: batches.start, results }
     }
 
     fn run_part(&self, assembly: &Assembly<C::Part>, mut part: C::Part, positions: Range<usize>) {
-        let start = positions.start;
         let started = Instant::now();
-        let filled = self.fill(&mut part, positions.clone(), || assembly.failed_at.load(Relaxed));
-        if filled.is_ok() {
-            self.count(positions.len(), started);
-        }
+        let start = positions.start;
+        let loaded = Cell::new(0);
+        // Dropped last, so that what its drop may do happens when everything is reported.
+        let mut _late = None;
+        let filled = match self.fill(&mut part, positions, || assembly.failed_at.load(Relaxed), &loaded) {
+            Ok(()) => Ok(part),
+            Err(failure) => {
+                // Before anybody hears of the failure, so that the batch's buffers are back by then.
+                let _ = guarded("dropping the batch", || {
+                    drop(part);
+                    Ok(())
+                });
+                Err(failure)
+            }
+        };
 
-        let mut bench = assembly.bench.lock().unwrap_or_else(PoisonError::into_inner);
-        bench.missing -= 1;
+        let mut arrived = assembly.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.missing -= 1;
         match filled {
-            Ok(()) => bench.parts.push((start, part)),
+            Ok(part) => arrived.parts.push((start, part)),
             Err((position, error)) => {
                 assembly.failed_at.fetch_min(position, Relaxed);
-                if bench.failure.as_ref().is_none_or(|(earlier, _)| position < *earlier) {
-                    bench.failure = Some((position, error));
+                match &arrived.failure {
+                    Some((earlier, _)) if *earlier < position => _late = Some((position, error)),
+                    _ => _late = arrived.failure.replace((position, error)),
                 }
             }
         }
-        if bench.missing > 0 || self.is_cancelled() {
-            return;
+        if arrived.missing > 0 || self.is_cancelled() {
+            drop(arrived);
+            return self.count(loaded.get(), started);
         }
-        let (parts, failure) = (std::mem::take(&mut bench.parts), bench.failure.take());
-        drop(bench);
+        let (parts, failure) = (std::mem::take(&mut arrived.parts), arrived.failure.take());
+        drop(arrived);
         let result = match failure {
-            Some((_, error)) => Err(error),
+            Some((_, error)) => guarded("dropping the batch", || {
+                drop(parts);
+                Ok(())
+            })
+            .and(Err(error)),
             None => self.finish(assembly.batch, || self.unite(parts)),
         };
+        self.count(loaded.get(), started);
         self.deliver(Finished { first: assembly.batch, results: vec![result] });
     }
 
@@ -193,35 +230,42 @@ where
         let mut parts = parts.into_iter().map(|(_, part)| part);
         let mut whole = parts.next().expect("a batch has at least one part");
         for part in parts {
-            self.plant.collate.unite(&mut whole, part);
+            self.shared.collate.unite(&mut whole, part);
         }
         whole
     }
 
     /// The positions in the order that make up a batch.
     fn positions(&self, batch: usize) -> Range<usize> {
-        let start = batch * self.plant.batch_size;
-        start..(start + self.plant.batch_size).min(self.order.len())
+        let start = batch * self.shared.batch_size;
+        start..(start + self.shared.batch_size).min(self.order.len())
     }
 
     fn start(&self, positions: &Range<usize>) -> C::Part {
-        let plant = &*self.plant;
-        plant.collate.start(BatchPlan { len: positions.len(), capacity: plant.batch_size, buffers: &plant.buffers })
+        let shared = &*self.shared;
+        shared.collate.start(BatchPlan {
+            len: positions.len(),
+            capacity: shared.batch_size,
+            buffers: &shared.buffers,
+            field: 0,
+        })
     }
 
     /// Loads the samples at `positions` into `part`; an error comes with the position it happened at. Gives up before
     /// a sample behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result.
     ///
     /// One `catch_unwind` serves all of them, since it costs more than a cheap sample; `current` remembers which one
-    /// was being loaded. After a panic or an error the part is dropped, so nobody sees what it was left as.
+    /// was being loaded, and `loaded` is raised by how many were. After a panic or an error the part is dropped, so nobody sees what it was left as.
     fn fill(
         &self,
         part: &mut C::Part,
         positions: Range<usize>,
         failed_at: impl Fn() -> usize,
+        loaded: &Cell<usize>,
     ) -> Result<(), (usize, Error)> {
-        let Plant { dataset, len, collate, seed, .. } = &*self.plant;
-        let current = Cell::new(positions.start);
+        let Shared { dataset, len, collate, seed, .. } = &*self.shared;
+        let (start, end) = (positions.start, positions.end);
+        let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
             for position in positions {
                 current.set(position);
@@ -240,13 +284,15 @@ where
                     Err(error) => return Err(error),
                 }
             }
+            current.set(end);
             Ok(true)
         }));
+        loaded.set(loaded.get() + current.get() - start);
         let error = match filled {
             Ok(Ok(true)) => return Ok(()),
             Ok(Ok(false)) => Error::new(ErrorKind::Other, "given up"),
             Ok(Err(error)) => self.with_sample(error, current.get()),
-            Err(panic) => self.with_sample(panicked("loading the sample", &*panic), current.get()),
+            Err(panic) => self.with_sample(panicked("loading the sample", panic), current.get()),
         };
         Err((current.get(), error))
     }
@@ -255,12 +301,12 @@ where
     #[cold]
     fn with_sample(&self, error: Error, position: usize) -> Error {
         let index = self.order.get(position);
-        let error = error.with_index(index).with_worker(rayon::current_thread_index());
-        if index >= self.plant.len {
+        let error = error.with_index(index).with_worker(self.worker());
+        if index >= self.shared.len {
             return error;
         }
         // The dataset has just failed; asking it for a path may fail as well.
-        match guarded("the path", || Ok(self.plant.dataset.path(index))) {
+        match guarded("the path", || Ok(self.shared.dataset.path(index))) {
             Ok(Some(path)) => error.with_path(path),
             _ => error,
         }
@@ -268,10 +314,15 @@ where
 
     /// Turns a full part into the batch.
     fn finish(&self, batch: usize, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
-        guarded("collating the batch", || self.plant.collate.finish(whole())).map_err(|error| {
+        guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
             let indices = self.positions(batch).map(|position| self.order.get(position)).collect();
-            error.with_batch(indices).with_worker(rayon::current_thread_index())
+            error.with_batch(indices).with_worker(self.worker())
         })
+    }
+
+    /// The number of the current thread among the workers.
+    fn worker(&self) -> Option<usize> {
+        rayon::current_thread_index().filter(|_| self.has_workers)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -280,7 +331,7 @@ where
 
     fn count(&self, samples: usize, started: Instant) {
         let elapsed = started.elapsed();
-        let Plant { pace, counters, .. } = &*self.plant;
+        let Shared { pace, counters, .. } = &*self.shared;
         pace.measured(samples, elapsed);
         counters.samples.fetch_add(samples as u64, Relaxed);
         counters.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
@@ -294,14 +345,19 @@ where
 
 /// Runs user code; a panic becomes an error that says what panicked, and with which message.
 pub(super) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(doing, &*panic)))
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(doing, panic)))
 }
 
-fn panicked(doing: &str, panic: &(dyn Any + Send)) -> Error {
+fn panicked(doing: &str, panic: Box<dyn Any + Send>) -> Error {
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => message,
         (_, Some(message)) => message.as_str(),
         _ => "a value that is not text",
     };
-    Error::new(ErrorKind::Panic, format!("{doing} panicked: {message}"))
+    let error = Error::new(ErrorKind::Panic, format!("{doing} panicked: {message}"));
+    // Whoever panics with a value whose drop panics gets no third chance.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    error
 }

@@ -17,7 +17,7 @@ pub use workers::WorkerPool;
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::stats::Stats;
-use line::Plant;
+use line::Shared;
 use orders::Orders;
 
 /// Loads batches of a dataset, epoch after epoch (`torch.utils.data.DataLoader`).
@@ -38,7 +38,7 @@ use orders::Orders;
 /// # Ok::<(), sutler::Error>(())
 /// ```
 pub struct Loader<D, C = Stack> {
-    plant: Arc<Plant<D, C>>,
+    shared: Arc<Shared<D, C>>,
     orders: Arc<Orders>,
     /// `None` loads in the caller's thread.
     workers: Option<WorkerPool>,
@@ -63,20 +63,20 @@ where
     ///
     /// If the sampler fails, the epoch has one item, its error.
     pub fn epoch(&self) -> Epoch<D, C> {
-        self.epoch_at(self.next_epoch.load(Relaxed))
+        Epoch::start(self, self.next_epoch.fetch_add(1, Relaxed))
     }
 
     /// Starts epoch `epoch`, whatever came before; [`epoch`](Loader::epoch) then goes on behind it. The order and the
     /// random draws of an epoch depend on its number and the seed alone.
     pub fn epoch_at(&self, epoch: u64) -> Epoch<D, C> {
-        self.next_epoch.store(epoch + 1, Relaxed);
+        self.next_epoch.store(epoch.wrapping_add(1), Relaxed);
         Epoch::start(self, epoch)
     }
 
     /// How many batches an epoch over the whole dataset has. A sampler with a `num_samples` of its own may make it
     /// more or fewer: then ask the [`Epoch`].
     pub fn len(&self) -> usize {
-        let (samples, batch_size) = (self.plant.len, self.plant.batch_size);
+        let (samples, batch_size) = (self.shared.len, self.shared.batch_size);
         if self.drop_last { samples / batch_size } else { samples.div_ceil(batch_size) }
     }
 
@@ -87,12 +87,13 @@ where
 
     /// The dataset.
     pub fn dataset(&self) -> &D {
-        &self.plant.dataset
+        &self.shared.dataset
     }
 
-    /// The seed of the order and of the samples' own draws: the one that was set, or the one that was drawn.
+    /// The seed of what samples draw: the one that was set, or that a generator drew, or, where nothing was set, one
+    /// drawn from the system, which is then the seed of the order as well.
     pub fn seed(&self) -> u64 {
-        self.plant.seed
+        self.shared.seed
     }
 
     /// How many threads load samples; 0 is the caller's own.
@@ -102,7 +103,7 @@ where
 
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.plant.counters.report(&self.plant.buffers)
+        self.shared.counters.report(&self.shared.buffers)
     }
 }
 
@@ -122,10 +123,10 @@ where
 impl<D: Dataset, C> std::fmt::Debug for Loader<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
-            .field("samples", &self.plant.len)
-            .field("batch_size", &self.plant.batch_size)
+            .field("samples", &self.shared.len)
+            .field("batch_size", &self.shared.batch_size)
             .field("workers", &self.workers)
-            .field("seed", &self.plant.seed)
+            .field("seed", &self.shared.seed)
             .finish_non_exhaustive()
     }
 }

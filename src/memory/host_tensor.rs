@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::element::Element;
-use super::slots::Sheet;
+use super::slots::BatchMemory;
 use super::{DType, Shape};
 
 /// A dense tensor of `T` in host memory, in C order; the first dimension counts the samples of the batch.
@@ -15,16 +15,16 @@ use super::{DType, Shape};
 /// It owns its memory: dropping it returns the buffer to the loader's pool, and until then nobody writes there,
 /// however long it is kept and whatever the loader does meanwhile. Dereferences to `[T]`.
 pub struct HostTensor<T: Element> {
-    /// Held by this value alone.
-    sheet: Arc<Sheet>,
+    /// Nobody else reads or writes there; at most an empty `Slots` keeps it alive as well.
+    memory: Arc<BatchMemory>,
     shape: Shape,
     dtype: PhantomData<T>,
 }
 
 impl<T: Element> HostTensor<T> {
-    /// `sheet` holds `shape` values of `T`, all written, and nobody else holds it.
-    pub(super) fn new(sheet: Arc<Sheet>, shape: Shape) -> Self {
-        HostTensor { sheet, shape, dtype: PhantomData }
+    /// `memory` holds `shape` values of `T`, all written, and no `Slots` that could write there is left.
+    pub(super) fn new(memory: Arc<BatchMemory>, shape: Shape) -> Self {
+        HostTensor { memory, shape, dtype: PhantomData }
     }
 
     /// The dimensions, `[N, …]`.
@@ -43,7 +43,7 @@ impl<T: Element> HostTensor<T> {
     }
 
     fn start(&self) -> NonNull<T> {
-        self.sheet.start().cast()
+        self.memory.start().cast()
     }
 
     fn elements(&self) -> usize {
@@ -55,8 +55,9 @@ impl<T: Element> Deref for HostTensor<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the sheet's buffer is aligned and long enough for `shape` values, all of them written as `T` by the
-        // `Slots` that became this tensor; no `Slots` of the sheet is left, so nobody writes while we read.
+        // SAFETY: the buffer is aligned and long enough for `shape` values, all of them written as `T` by the
+        // `Slots` that became this tensor; no `Slots` that could write there is left (at most an empty
+        // one), so nobody writes while we read.
         unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.elements()) }
     }
 }

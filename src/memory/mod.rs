@@ -9,6 +9,7 @@ mod element;
 #[cfg(feature = "vision")]
 mod file_bytes;
 mod host_tensor;
+mod plan;
 mod pool;
 mod shape;
 mod slots;
@@ -17,6 +18,7 @@ pub use element::{DType, Element};
 #[cfg(feature = "vision")]
 pub(crate) use file_bytes::FileBytes;
 pub use host_tensor::HostTensor;
+pub use plan::BatchPlan;
 pub use pool::BufferPool;
 pub use shape::Shape;
 pub use slots::Slots;

@@ -1,41 +1,46 @@
 //! The pool that batch buffers come from and go back to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Small batches are reserved up to this many bytes, so that a loader may run far ahead with them.
-const SMALL_RESERVE: usize = 8 << 20;
+/// Small buffers are held ready up to this many bytes, so that a loader may run far ahead with small batches.
+const SMALL: usize = 8 << 20;
 /// … and up to this many pieces.
 const MOST_SMALL: usize = 258;
 
 /// A pool of host buffers; a handle, cheap to clone.
 ///
-/// A buffer is leased for a batch and returned when the batch is dropped. The first lease of a size reserves as many
-/// buffers as the loader can have in use, so that nothing is allocated from then on; untouched ones cost no physical
-/// memory. Whoever keeps batches makes the pool run dry: it then allocates one more at a time, which
-/// [`Stats`](crate::Stats) counts, and frees them on return. A lease never waits.
+/// A buffer is leased for a field of a batch and returned when that is dropped. The first lease for a field reserves as
+/// many buffers as the loader can have in use, so that nothing is allocated from then on; untouched ones cost no
+/// physical memory. Where batches differ in size, the larger buffers are kept. Whoever keeps batches makes the pool
+/// run dry: it then allocates one more at a time, which [`Stats`](crate::Stats) counts, and frees what exceeds the
+/// reserve on return. A lease never waits for a buffer.
+///
+/// A loader makes its own; make one yourself to test a [`Collate`](crate::Collate).
 #[derive(Clone)]
 pub struct BufferPool(Arc<Pool>);
 
 struct Pool {
-    /// How many buffers of a size the loader can have in use at a time.
+    /// How many buffers of a field the loader can have in use at a time.
     in_use_at_most: usize,
-    // A handful of sizes (one per field of a batch): a scan beats a hash.
-    classes: Mutex<Vec<Class>>,
+    /// A handful: a scan beats a hash. Locked for as long as a push or a pop takes, and once a field for its reserve.
+    fields: Mutex<Vec<Field>>,
+    /// The smallest reserve of a field; `usize::MAX` before the first lease.
+    reserve: AtomicUsize,
     allocated: AtomicU64,
-    freed: AtomicU64,
     leased: AtomicU64,
     returned: AtomicU64,
 }
 
-/// The buffers of one size.
-struct Class {
-    capacity: usize,
+/// The free buffers of one field of the batches.
+struct Field {
+    id: usize,
+    /// How many buffers to keep at the most.
     reserve: usize,
-    /// Last in, first out: the buffer used last is the one that caches still hold.
+    /// Last in, first out among equals: the buffer used last is the one that caches still hold.
     free: Vec<Buffer>,
 }
 
@@ -43,92 +48,87 @@ struct Class {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PoolCounts {
     pub(crate) allocated: u64,
-    pub(crate) freed: u64,
     pub(crate) leased: u64,
     pub(crate) returned: u64,
 }
 
 impl BufferPool {
-    /// A pool that holds ready as many buffers of each size as are in use at a time, `in_use_at_most`.
+    /// A pool for at most `in_use_at_most` batches at a time.
     pub fn new(in_use_at_most: usize) -> Self {
         BufferPool(Arc::new(Pool {
             in_use_at_most: in_use_at_most.max(1),
-            classes: Mutex::new(Vec::new()),
+            fields: Mutex::new(Vec::new()),
+            reserve: AtomicUsize::new(usize::MAX),
             allocated: AtomicU64::new(0),
-            freed: AtomicU64::new(0),
             leased: AtomicU64::new(0),
             returned: AtomicU64::new(0),
         }))
     }
 
-    /// A buffer of at least `bytes` bytes.
+    /// A buffer of at least `bytes` bytes for a field.
     ///
     /// # Errors
     ///
     /// If the system has no memory left.
-    pub(super) fn lease(&self, bytes: usize) -> Result<Buffer> {
+    pub(super) fn lease(&self, field: usize, bytes: usize) -> Result<Buffer> {
         let pool = &*self.0;
-        let capacity = class_of(bytes);
-        let mut classes = pool.classes();
-        let position = match classes.iter().position(|class| class.capacity == capacity) {
-            Some(position) => position,
-            None => {
-                let small = (SMALL_RESERVE / capacity).min(MOST_SMALL);
-                let reserve = small.max(pool.in_use_at_most);
-                let free = (0..reserve).map_while(|_| pool.allocate(capacity)).collect();
-                classes.push(Class { capacity, reserve, free });
-                classes.len() - 1
-            }
-        };
-        let free = classes[position].free.pop();
-        drop(classes);
-        let buffer = free.or_else(|| pool.allocate(capacity)).ok_or_else(|| {
+        let capacity = rounded(bytes);
+        let mut fields = pool.fields();
+        let place = fields.iter().position(|known| known.id == field).unwrap_or_else(|| {
+            let reserve = (SMALL / capacity).min(MOST_SMALL).max(pool.in_use_at_most);
+            pool.reserve.fetch_min(reserve, Relaxed);
+            let free = (0..reserve).map_while(|_| pool.allocate(capacity)).collect();
+            fields.push(Field { id: field, reserve, free });
+            fields.len() - 1
+        });
+        let free = &mut fields[place].free;
+        // The smallest that is large enough, and of those the last.
+        let fitting = (0..free.len()).rev().filter(|&i| free[i].capacity() >= bytes);
+        let buffer = fitting.min_by_key(|&i| free[i].capacity()).map(|i| free.remove(i));
+        drop(fields);
+        let buffer = buffer.or_else(|| pool.allocate(capacity)).ok_or_else(|| {
             Error::new(ErrorKind::Limit, format!("no memory for a batch buffer of {bytes} bytes: use smaller batches"))
         })?;
-        pool.leased.fetch_add(1, Ordering::Relaxed);
+        pool.leased.fetch_add(1, Relaxed);
         Ok(buffer)
     }
 
-    pub(super) fn give_back(&self, buffer: Buffer) {
+    pub(super) fn give_back(&self, field: usize, buffer: Buffer) {
         let pool = &*self.0;
-        pool.returned.fetch_add(1, Ordering::Relaxed);
-        let mut classes = pool.classes();
-        let class = classes.iter_mut().find(|class| class.capacity == buffer.capacity());
-        match class {
-            Some(class) if class.free.len() < class.reserve => class.free.push(buffer),
-            _ => {
-                pool.freed.fetch_add(1, Ordering::Relaxed);
-                drop(classes); // unmapping may take a while
-                drop(buffer);
-            }
+        pool.returned.fetch_add(1, Relaxed);
+        let mut fields = pool.fields();
+        let Some(field) = fields.iter_mut().find(|known| known.id == field) else { return };
+        field.free.push(buffer);
+        if field.free.len() > field.reserve {
+            let smallest = (0..field.free.len()).min_by_key(|&i| field.free[i].capacity());
+            let surplus = smallest.map(|i| field.free.remove(i));
+            drop(fields);
+            drop(surplus); // unmapping may take a while
         }
     }
 
-    /// How many of every size are reserved; `None` before the first lease.
+    /// How many buffers are held ready for every field; `None` before the first lease.
     pub(crate) fn reserve(&self) -> Option<usize> {
-        self.0.classes().iter().map(|class| class.reserve).min()
+        Some(self.0.reserve.load(Relaxed)).filter(|&reserve| reserve < usize::MAX)
     }
 
     pub(crate) fn counts(&self) -> PoolCounts {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PoolCounts {
-            allocated: load(&self.0.allocated),
-            freed: load(&self.0.freed),
-            leased: load(&self.0.leased),
-            returned: load(&self.0.returned),
-        }
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        // A buffer is leased before it is returned: read in the other order, so that live ones are never negative.
+        let returned = load(&self.0.returned);
+        PoolCounts { allocated: load(&self.0.allocated), leased: load(&self.0.leased), returned }
     }
 }
 
 impl Pool {
-    fn classes(&self) -> MutexGuard<'_, Vec<Class>> {
+    fn fields(&self) -> MutexGuard<'_, Vec<Field>> {
         // Nothing under this lock can panic half-way through a change, so a poisoned list is still a sound one.
-        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allocate(&self, capacity: usize) -> Option<Buffer> {
         let buffer = Buffer::allocate(capacity)?;
-        self.allocated.fetch_add(1, Ordering::Relaxed);
+        self.allocated.fetch_add(1, Relaxed);
         Some(buffer)
     }
 }
@@ -140,61 +140,97 @@ impl std::fmt::Debug for BufferPool {
 }
 
 /// The size a buffer for `bytes` bytes has: eight steps between powers of two, so that batches whose size varies
-/// (padded ones) share buffers and waste at most an eighth.
-fn class_of(bytes: usize) -> usize {
+/// (padded ones) soon find room in each other's buffers, at the price of an eighth.
+fn rounded(bytes: usize) -> usize {
+    if bytes > isize::MAX as usize / 2 {
+        return bytes; // cannot be allocated, which is for the allocator to say
+    }
     let bytes = bytes.max(64);
-    let step = (bytes.next_power_of_two() / 16).max(64);
-    bytes.checked_next_multiple_of(step).unwrap_or(bytes)
+    bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_lease_reserves_and_later_ones_allocate_nothing() {
-        let pool = BufferPool::new(3);
-        let size = 8 << 20;
-        for _ in 0..100 {
-            let leases: Vec<_> = (0..3).map(|_| pool.lease(size).unwrap()).collect();
-            leases.into_iter().for_each(|lease| pool.give_back(lease));
-        }
-        let counts = pool.counts();
-        assert_eq!(counts, PoolCounts { allocated: 3, freed: 0, leased: 300, returned: 300 });
+    const LARGE: usize = 8 << 20;
+
+    fn cycle(pool: &BufferPool, field: usize, sizes: &[usize]) {
+        let leases: Vec<_> = sizes.iter().map(|&bytes| pool.lease(field, bytes).unwrap()).collect();
+        assert!(leases.iter().zip(sizes).all(|(lease, &bytes)| lease.capacity() >= bytes));
+        leases.into_iter().for_each(|lease| pool.give_back(field, lease));
     }
 
     #[test]
-    fn a_dry_pool_allocates_and_frees_what_exceeds_the_reserve() {
+    fn the_first_lease_reserves_and_later_ones_allocate_nothing() {
+        let pool = BufferPool::new(3);
+        for _ in 0..100 {
+            cycle(&pool, 0, &[LARGE; 3]);
+        }
+        assert_eq!(pool.counts(), PoolCounts { allocated: 3, leased: 300, returned: 300 });
+    }
+
+    #[test]
+    fn fields_of_equal_size_do_not_take_each_others_buffers() {
         let pool = BufferPool::new(2);
-        let leases: Vec<_> = (0..5).map(|_| pool.lease(8 << 20).unwrap()).collect();
-        assert_eq!((pool.counts().allocated, pool.counts().freed), (5, 0));
-        leases.into_iter().for_each(|lease| pool.give_back(lease));
-        assert_eq!((pool.counts().allocated, pool.counts().freed), (5, 3));
+        for _ in 0..10 {
+            let views = [0, 1].map(|field| [pool.lease(field, LARGE).unwrap(), pool.lease(field, LARGE).unwrap()]);
+            for (field, leases) in views.into_iter().enumerate() {
+                leases.into_iter().for_each(|lease| pool.give_back(field, lease));
+            }
+        }
+        assert_eq!(pool.counts().allocated, 4);
+    }
+
+    #[test]
+    fn a_dry_pool_allocates_and_keeps_no_more_than_its_reserve() {
+        let pool = BufferPool::new(2);
+        cycle(&pool, 0, &[LARGE; 5]);
+        assert_eq!(pool.counts().allocated, 5);
+        assert_eq!(pool.0.fields()[0].free.len(), 2);
+    }
+
+    #[test]
+    fn batches_of_varying_size_settle_on_the_largest() {
+        let pool = BufferPool::new(2);
+        let sizes: Vec<usize> = (0..40).map(|i| LARGE + (i * 7919 % 41) * (LARGE / 4)).collect();
+        for pair in sizes.chunks(2) {
+            cycle(&pool, 0, pair);
+        }
+        let warm = pool.counts().allocated;
+        for pair in sizes.chunks(2) {
+            cycle(&pool, 0, pair);
+        }
+        // At the most one more for each of the two: the largest may not have met the second largest before.
+        assert!(pool.counts().allocated <= warm + 2, "{} after {warm}", pool.counts().allocated);
+        assert_eq!(pool.0.fields()[0].free.len(), 2);
     }
 
     #[test]
     fn the_buffer_returned_last_is_leased_first() {
         let pool = BufferPool::new(2);
-        let (a, b) = (pool.lease(100).unwrap(), pool.lease(100).unwrap());
+        let (a, b) = (pool.lease(0, 100).unwrap(), pool.lease(0, 100).unwrap());
         let last = b.start();
-        pool.give_back(a);
-        pool.give_back(b);
-        assert_eq!(pool.lease(100).unwrap().start(), last);
+        pool.give_back(0, a);
+        pool.give_back(0, b);
+        assert_eq!(pool.lease(0, 100).unwrap().start(), last);
     }
 
     #[test]
-    fn a_class_wastes_at_most_an_eighth() {
+    fn rounding_wastes_at_most_an_eighth() {
         for bytes in (1..5000).chain([38_535_168, (1 << 30) + 1]) {
-            let class = class_of(bytes);
-            assert!(class >= bytes && class.is_multiple_of(64), "{bytes} -> {class}");
-            assert!(class - bytes <= (bytes / 8).max(64), "{bytes} -> {class}");
+            let capacity = rounded(bytes);
+            assert!(capacity >= bytes && capacity.is_multiple_of(64), "{bytes} -> {capacity}");
+            assert!(capacity - bytes <= (bytes / 8).max(64), "{bytes} -> {capacity}");
         }
     }
 
     #[test]
     fn what_cannot_be_allocated_is_an_error_that_says_how_much() {
-        let error = BufferPool::new(1).lease(isize::MAX as usize).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Limit);
-        assert!(error.to_string().contains("9223372036854775807 bytes"), "{error}");
+        for bytes in [isize::MAX as usize, usize::MAX] {
+            let error = BufferPool::new(1).lease(0, bytes).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Limit);
+            assert!(error.to_string().contains(&format!("{bytes} bytes")), "{error}");
+        }
     }
 }

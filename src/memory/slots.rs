@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::buffer::Buffer;
 use super::element::{Element, any_bits};
-use super::{BufferPool, HostTensor, Shape};
+use super::{BatchPlan, BufferPool, HostTensor, Shape};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A run of consecutive slots of a batch in the making, to be filled from the front.
@@ -17,20 +17,22 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// The first sample that is written anywhere in the batch decides the shape of them all and leases the buffer.
 pub struct Slots<T: Element> {
-    sheet: Arc<Sheet>,
+    memory: Arc<BatchMemory>,
     /// The first slot this value covers.
     start: usize,
     /// The next slot to write.
     next: usize,
     /// One past the last slot.
     end: usize,
-    /// What `sheet.block` holds, once this value has seen it: spares the atomic load in the loop over samples.
+    /// What `memory.block` holds, once this value has seen it: spares the atomic load in the loop over samples.
     block: Option<Placed<T>>,
 }
 
 /// The memory of one batch tensor, shared by the `Slots` that fill it, and then the tensor's own.
-pub(super) struct Sheet {
+pub(super) struct BatchMemory {
     pool: BufferPool,
+    /// Which field of the batch this is, to the pool.
+    field: usize,
     /// Slots in the batch.
     len: usize,
     /// Slots in a full batch: what the buffer is sized for, so that the last, smaller batch of an epoch fits the
@@ -54,23 +56,24 @@ struct Placed<T> {
     elements: usize,
 }
 
-// SAFETY: the pointer in `block` is into the buffer of `sheet`, which is kept alive by the same value, and the slots
+// SAFETY: the pointer in `block` is into the buffer of `memory`, which is kept alive by the same value, and the slots
 // from `start` to `end` belong to this value alone; so moving it moves an exclusive right. `T` is plain data.
 unsafe impl<T: Element> Send for Slots<T> {}
 // SAFETY: nothing is read or written through `&Slots`.
 unsafe impl<T: Element> Sync for Slots<T> {}
 
 impl<T: Element> Slots<T> {
-    /// The slots of a batch of `len` samples, in a buffer from `pool` that has room for `capacity` of them.
-    pub fn new(pool: &BufferPool, len: usize, capacity: usize) -> Self {
-        let sheet = Sheet {
-            pool: pool.clone(),
-            len,
-            capacity: capacity.max(len),
+    /// The slots of the batch that `plan` describes.
+    pub fn new(plan: BatchPlan<'_>) -> Self {
+        let memory = BatchMemory {
+            pool: plan.buffers.clone(),
+            field: plan.field,
+            len: plan.len,
+            capacity: plan.capacity.max(plan.len),
             block: OnceLock::new(),
             placing: Mutex::new(()),
         };
-        Slots { sheet: Arc::new(sheet), start: 0, next: 0, end: len, block: None }
+        Slots { memory: Arc::new(memory), start: 0, next: 0, end: plan.len, block: None }
     }
 
     /// Splits this run in two: keeps the first `at` slots and returns the rest.
@@ -81,7 +84,7 @@ impl<T: Element> Slots<T> {
     pub fn split_off(&mut self, at: usize) -> Self {
         let middle = self.start + at;
         assert!(self.next <= middle && middle <= self.end, "split at {at} of {} slots", self.end - self.start);
-        let tail = Slots { sheet: Arc::clone(&self.sheet), start: middle, next: middle, end: self.end, block: None };
+        let tail = Slots { memory: Arc::clone(&self.memory), start: middle, next: middle, end: self.end, block: None };
         self.end = middle;
         tail
     }
@@ -100,13 +103,13 @@ impl<T: Element> Slots<T> {
     pub fn push(&mut self, shape: &Shape) -> Result<&mut [T]> {
         assert!(self.next < self.end, "all slots of this part are written");
         if self.block.is_none() {
-            self.block = Some(self.sheet.place(shape)?);
+            self.block = Some(self.memory.place(shape)?);
         }
         let Some(block) = &self.block else { unreachable!("placed above") };
         if block.shape != *shape {
             return Err(mismatch(shape, &block.shape));
         }
-        // SAFETY: `next` is below `end`, so below the sheet's capacity, and the buffer has `elements` values of room
+        // SAFETY: `next` is below `end`, so below the memory's capacity, and the buffer has `elements` values of room
         // for each of those. The memory is initialised and any contents are valid (`Element`). Slot `next` lies in
         // `start..end`, which no other `Slots` covers, and becomes a tensor's only in `finish`, which takes `self`:
         // the reference is exclusive for as long as it borrows `self`.
@@ -124,7 +127,7 @@ impl<T: Element> Slots<T> {
     /// If `next` is not the neighbour of this run in the same batch, or this run is not full.
     pub fn unite(&mut self, next: Self) {
         assert!(
-            Arc::ptr_eq(&self.sheet, &next.sheet) && self.end == next.start && self.next == self.end,
+            Arc::ptr_eq(&self.memory, &next.memory) && self.end == next.start && self.next == self.end,
             "only neighbours can be united, and only once the first is full"
         );
         self.next = next.next;
@@ -138,17 +141,17 @@ impl<T: Element> Slots<T> {
     /// If this is not the whole batch, or a slot is not written.
     pub fn finish(self) -> HostTensor<T> {
         assert!(
-            self.start == 0 && self.end == self.sheet.len && self.next == self.end && self.end > 0,
+            self.start == 0 && self.end == self.memory.len && self.next == self.end && self.end > 0,
             "a batch is finished once, whole and full"
         );
-        let shape = self.sheet.block.get().expect("a full batch has a buffer").shape.with_front(self.end);
+        let shape = self.memory.block.get().expect("a full batch has a buffer").shape.with_front(self.end);
         // Every slot was written by a `Slots` that is now part of `self`, on this thread or handed over since: the
         // tensor is the sole owner of what they wrote.
-        HostTensor::new(self.sheet, shape)
+        HostTensor::new(self.memory, shape)
     }
 }
 
-impl Sheet {
+impl BatchMemory {
     /// Where the batch lies in memory; the first caller's shape decides it.
     #[cold]
     fn place<T: Element>(&self, shape: &Shape) -> Result<Placed<T>> {
@@ -163,16 +166,16 @@ impl Sheet {
     }
 
     fn lease<T: Element>(&self, shape: &Shape) -> Result<Block> {
-        let sized = shape
-            .elements()
-            .and_then(|elements| Some((elements, elements.checked_mul(size_of::<T>())?.checked_mul(self.capacity)?)));
+        // The product that the finished tensor's shape has: with an empty dimension it can overflow before it is 0.
+        let all = shape.with_front(self.capacity).elements();
+        let sized = all.and_then(|all| Some((shape.elements()?, all.checked_mul(size_of::<T>())?)));
         let Some((elements, bytes)) = sized else {
             return Err(Error::new(
                 ErrorKind::Limit,
                 format!("a batch of {} samples of shape {shape:?} does not fit in memory", self.capacity),
             ));
         };
-        let mut buffer = self.pool.lease(bytes)?;
+        let mut buffer = self.pool.lease(self.field, bytes)?;
         if !any_bits::<T>() {
             buffer.zero(bytes);
         }
@@ -185,10 +188,10 @@ impl Sheet {
     }
 }
 
-impl Drop for Sheet {
+impl Drop for BatchMemory {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.pool.give_back(block.buffer);
+            self.pool.give_back(self.field, block.buffer);
         }
     }
 }
@@ -223,10 +226,14 @@ mod tests {
         BufferPool::new(2)
     }
 
+    fn slots<T: Element>(buffers: &BufferPool, len: usize, capacity: usize) -> Slots<T> {
+        Slots::new(BatchPlan { len, capacity, buffers, field: 0 })
+    }
+
     #[test]
     fn samples_land_in_their_slots_whoever_writes_them() {
         let pool = pool();
-        let mut first = Slots::<u16>::new(&pool, 5, 5);
+        let mut first = slots::<u16>(&pool, 5, 5);
         let mut second = first.split_off(2);
         let mut third = second.split_off(1);
         let write = |slots: &mut Slots<u16>, value: u16| {
@@ -251,7 +258,7 @@ mod tests {
     fn a_smaller_last_batch_uses_the_same_buffers() {
         let pool = BufferPool::new(1);
         for len in [100, 100, 7] {
-            let mut slots = Slots::<u8>::new(&pool, len, 100);
+            let mut slots = slots::<u8>(&pool, len, 100);
             (0..len).for_each(|_| slots.push(&Shape::from([1 << 16])).unwrap().fill(3));
             assert_eq!(slots.finish().len(), len << 16);
         }
@@ -261,10 +268,10 @@ mod tests {
     #[test]
     fn a_recycled_buffer_of_bools_holds_valid_bools() {
         let pool = BufferPool::new(1);
-        let mut bytes = Slots::<u8>::new(&pool, 64, 64);
+        let mut bytes = slots::<u8>(&pool, 64, 64);
         (0..64).for_each(|_| bytes.push(&Shape::SCALAR).unwrap()[0] = 0xff);
         drop(bytes.finish());
-        let mut bools = Slots::<bool>::new(&pool, 64, 64);
+        let mut bools = slots::<bool>(&pool, 64, 64);
         for _ in 0..64 {
             assert!(!bools.push(&Shape::SCALAR).unwrap()[0]);
         }
@@ -272,7 +279,7 @@ mod tests {
 
     #[test]
     fn another_shape_is_an_error_that_names_both() {
-        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        let mut slots = slots::<f32>(&pool(), 2, 2);
         slots.push(&Shape::from([3, 4])).unwrap();
         let error = slots.push(&Shape::from([3, 5])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Collate);
@@ -281,14 +288,16 @@ mod tests {
 
     #[test]
     fn a_shape_that_cannot_be_is_refused_before_allocation() {
-        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
-        assert_eq!(slots.push(&Shape::from([usize::MAX, 2])).unwrap_err().kind(), ErrorKind::Limit);
+        let mut slots = slots::<f32>(&pool(), 2, 2);
+        for shape in [[usize::MAX, 2], [usize::MAX, 0]] {
+            assert_eq!(slots.push(&Shape::from(shape)).unwrap_err().kind(), ErrorKind::Limit);
+        }
     }
 
     #[test]
     fn an_abandoned_batch_returns_its_buffer() {
         let pool = pool();
-        let mut slots = Slots::<f32>::new(&pool, 4, 4);
+        let mut slots = slots::<f32>(&pool, 4, 4);
         let mut tail = slots.split_off(2);
         slots.push(&Shape::SCALAR).unwrap();
         tail.push(&Shape::SCALAR).unwrap();
@@ -301,7 +310,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "whole and full")]
     fn an_unfilled_batch_cannot_be_finished() {
-        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        let mut slots = slots::<f32>(&pool(), 2, 2);
         slots.push(&Shape::SCALAR).unwrap();
         slots.finish();
     }
@@ -309,7 +318,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "all slots of this part are written")]
     fn a_part_cannot_write_past_its_end() {
-        let mut slots = Slots::<f32>::new(&pool(), 2, 2);
+        let mut slots = slots::<f32>(&pool(), 2, 2);
         let _tail = slots.split_off(1);
         slots.push(&Shape::SCALAR).unwrap();
         let _ = slots.push(&Shape::SCALAR);
@@ -319,9 +328,9 @@ mod tests {
     #[should_panic(expected = "only neighbours")]
     fn parts_of_two_batches_cannot_be_united() {
         let pool = pool();
-        let mut a = Slots::<f32>::new(&pool, 2, 2);
+        let mut a = slots::<f32>(&pool, 2, 2);
         let _tail = a.split_off(0);
-        let mut b = Slots::<f32>::new(&pool, 2, 2);
+        let mut b = slots::<f32>(&pool, 2, 2);
         let b_tail = b.split_off(0);
         a.unite(b_tail);
     }

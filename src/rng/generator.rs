@@ -125,6 +125,11 @@ impl Generator {
         self.skip(if n < WIDE_PERMUTATION { n.saturating_sub(1) } else { 2 * n });
     }
 
+    /// Draws what `count` calls of [`randint`](Self::randint) would draw, and forgets it.
+    pub(crate) fn skip_randint(&mut self, bound: usize, count: usize) {
+        self.skip(if bound as u64 >= 1 << 28 { 2 * count } else { count });
+    }
+
     /// Passes over `count` 32-bit draws.
     fn skip(&mut self, mut count: usize) {
         while count > N - self.drawn {

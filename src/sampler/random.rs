@@ -3,13 +3,15 @@
 //! The rules are those of `torch/utils/data/sampler.py` and, for what a loader draws from a generator that it shares
 //! with its sampler, of `torch/utils/data/dataloader.py` (torch 2.11).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Order, Sampler};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::{Generator, PermutationIndex};
 
 /// Samples in random order, in the order in which torch draws them (`torch.utils.data.RandomSampler`).
+///
+/// What a sample draws is keyed by its index: one that comes twice in an epoch is augmented the same way twice.
 ///
 /// Without replacement each sample comes once; [`num_samples`](RandomSampler::num_samples) asks for fewer or more,
 /// [`replacement`](RandomSampler::replacement) draws each one independently.
@@ -84,6 +86,25 @@ impl RandomSampler {
         self
     }
 
+    fn replayed(&self) -> MutexGuard<'_, Option<Replayed>> {
+        self.replayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws what an epoch draws, and forgets it.
+    fn skip(&self, generator: &mut Generator, len: usize) {
+        if let Sharing::Loader | Sharing::Global = self.sharing {
+            generator.random();
+        }
+        let num_samples = self.num_samples.unwrap_or(len);
+        if let Sharing::Global = self.sharing {
+            generator.random();
+        } else if self.replacement {
+            generator.skip_randint(len, num_samples);
+        } else {
+            (0..num_samples / len + 1).for_each(|_| generator.skip_permutation(len));
+        }
+    }
+
     /// One epoch, from the generator as it stands when the epoch begins.
     fn draw(&self, generator: &mut Generator, len: usize) -> Order {
         match self.sharing {
@@ -137,17 +158,18 @@ impl Sampler for RandomSampler {
                 "a random order needs at least one sample: the dataset is empty, or num_samples is 0",
             ));
         }
-        let mut replayed = self.replayed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut at, mut generator) = match replayed.take() {
+        // Not locked while drawing, which can take long: who comes meanwhile starts from the beginning.
+        let replayed = self.replayed().take();
+        let (mut at, mut generator) = match replayed {
             Some(r) if r.len == len && r.epoch <= epoch => (r.epoch, r.generator),
             _ => (0, self.generator.clone()),
         };
         while at < epoch {
-            self.draw(&mut generator, len);
+            self.skip(&mut generator, len);
             at += 1;
         }
         let order = self.draw(&mut generator, len);
-        *replayed = Some(Replayed { epoch: epoch + 1, len, generator });
+        *self.replayed() = Some(Replayed { epoch: epoch.wrapping_add(1), len, generator });
         Ok(order)
     }
 }
@@ -158,12 +180,16 @@ mod tests {
 
     #[test]
     fn an_epoch_is_the_same_whatever_was_asked_before() {
-        for make in [RandomSampler::new, RandomSampler::of_loader, RandomSampler::of_global] {
-            let in_turn = make(Generator::manual_seed(3));
+        type Shape = fn(RandomSampler) -> RandomSampler;
+        let shapes: [Shape; 4] =
+            [|s| s, |s| s.num_samples(4), |s| s.num_samples(25), |s| s.num_samples(25).replacement(true)];
+        let makes = [RandomSampler::new, RandomSampler::of_loader, RandomSampler::of_global];
+        for (make, shape) in makes.into_iter().flat_map(|make| shapes.map(|shape| (make, shape))) {
+            let in_turn = shape(make(Generator::manual_seed(3)));
             let orders: Vec<Vec<usize>> = (0..4).map(|e| in_turn.order(e, 10).unwrap().iter().collect()).collect();
             assert_ne!(orders[0], orders[1]);
             for epoch in [2, 0, 3, 3, 1] {
-                let fresh = make(Generator::manual_seed(3));
+                let fresh = shape(make(Generator::manual_seed(3)));
                 assert_eq!(fresh.order(epoch, 10).unwrap().iter().collect::<Vec<_>>(), orders[epoch as usize]);
                 assert_eq!(in_turn.order(epoch, 10).unwrap().iter().collect::<Vec<_>>(), orders[epoch as usize]);
             }
