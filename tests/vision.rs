@@ -6,9 +6,13 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{Image, Limits, Normalize};
-use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor};
+use sutler::image::{Image, Limits, Normalize, Rect};
+use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor, Transform};
 use sutler::{Dataset, ErrorKind, Idx, ImageFolder, Loader, SampleRng};
+
+#[path = "../fixtures/generate.rs"]
+#[allow(dead_code)] // only its pictures are needed here
+mod generate;
 
 fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
@@ -36,13 +40,98 @@ fn a_bad_file_is_refused_with_the_reason() {
     }
 }
 
-/// Every length of a JPEG but the whole one is refused: a picture with a grey lower half would train a model.
+/// A picture with a grey lower half would train a model.
 #[test]
 fn no_truncated_jpeg_passes_for_a_picture() {
     let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
     assert!(Image::decode(&whole, &Limits::default()).is_ok());
     for len in (0..whole.len()).step_by(7).chain(whole.len() - 30..whole.len()) {
         assert!(Image::decode(&whole[..len], &Limits::default()).is_err(), "{len} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn what_a_camera_puts_behind_a_jpeg_does_not_matter() {
+    let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
+    let image = Image::decode(&whole, &Limits::default()).unwrap();
+    for trailer in [&b"\xff\xda"[..], b"\xff\xda and a film", b"\0\0\0", b"\xff", b"\xff\xd8\xff\xe1\0\x08"] {
+        assert_eq!(Image::decode(&[&whole, trailer].concat(), &Limits::default()).unwrap(), image);
+        // A truncated one does not become whole by it.
+        let half = &whole[..whole.len() / 2];
+        assert!(Image::decode(&[half, trailer].concat(), &Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn decoded_pixels_are_the_picture() {
+    let picture = generate::ring();
+    let decode = |name: &str| Image::decode(&fs::read(fixture(name)).unwrap(), &Limits::default()).unwrap();
+    let png = decode("bad/png-named.jpg");
+    assert_eq!(png, Image::new((picture.height, picture.width), 3, picture.rgb.clone()).unwrap());
+
+    // A JPEG of the same picture: no value is exact, most are near.
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
+        .encode(&picture.rgb, picture.width as u32, picture.height as u32, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    let jpeg = Image::decode(&jpeg, &Limits::default()).unwrap();
+    let off: u64 = jpeg.pixels().iter().zip(png.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let mean = off as f64 / png.pixels().len() as f64;
+    assert!((0.1..4.0).contains(&mean), "off by {mean} on average");
+}
+
+#[test]
+fn grey_becomes_three_equal_channels_and_alpha_is_dropped() {
+    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    let encode = |pixels: &[u8], colour| {
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png).write_image(pixels, 2, 1, colour).unwrap();
+        Image::decode(&png, &Limits::default()).unwrap().pixels().to_vec()
+    };
+    assert_eq!(encode(&[7, 200], ExtendedColorType::L8), [7, 7, 7, 200, 200, 200]);
+    assert_eq!(encode(&[1, 2, 3, 0, 4, 5, 6, 128], ExtendedColorType::Rgba8), [1, 2, 3, 4, 5, 6]);
+    let mut grey = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut grey, 100)
+        .encode(&[90; 64], 8, 8, ExtendedColorType::L8)
+        .unwrap();
+    assert_eq!(Image::decode(&grey, &Limits::default()).unwrap().pixels(), [90; 192]);
+}
+
+/// `fixtures/golden/torchvision-0.26-tensors.json`, made by the script beside it.
+fn torchvision() -> serde_json::Value {
+    serde_json::from_slice(&fs::read(fixture("golden/torchvision-0.26-tensors.json")).unwrap()).unwrap()
+}
+
+fn integers<T: TryFrom<u64>>(value: &serde_json::Value) -> Vec<T> {
+    let integer = |value: &serde_json::Value| T::try_from(value.as_u64().unwrap()).ok().unwrap();
+    value.as_array().unwrap().iter().map(integer).collect()
+}
+
+#[test]
+fn tensors_are_torchvisions_to_the_last_bit() {
+    let golden = torchvision();
+    let bytes = || Image::new((16, 16), 3, (0..=255_u8).flat_map(|byte| [byte; 3]).collect()).unwrap();
+    let bits = |to_tensor: ToTensor<f32>| -> Vec<u32> {
+        to_tensor.apply(bytes(), &mut rng()).unwrap().to_vec().iter().map(|value| value.to_bits()).collect()
+    };
+    let unit = integers::<u32>(&golden["unit"]);
+    assert_eq!(bits(ToTensor::f32()), [&unit[..], &unit[..], &unit[..]].concat());
+    let normalised: Vec<u32> = (0..3).flat_map(|channel| integers(&golden["normalised"][channel])).collect();
+    assert_eq!(bits(ToTensor::f32().normalize(Normalize::IMAGENET)), normalised);
+}
+
+#[test]
+fn resampling_is_within_one_level_of_torchvision_on_pil() {
+    for case in torchvision()["resized_crop"].as_array().unwrap() {
+        let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let image = Image::new((size("height"), size("width")), 3, integers(&case["pixels"])).unwrap();
+        let [top, left, height, width] = integers::<usize>(&case["box"])[..] else { panic!("four numbers") };
+        let [to_height, to_width] = integers::<usize>(&case["size"])[..] else { panic!("two numbers") };
+        let rect = Rect { top: top as isize, left: left as isize, height, width };
+        let resized = image.resized_crop(rect, (to_height, to_width)).unwrap();
+        let expected = integers::<u8>(&case["result"]);
+        let off = resized.pixels().iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(off <= Some(1) && resized.pixels().len() == expected.len(), "off by {off:?} in {rect:?}");
     }
 }
 

@@ -28,7 +28,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    fn check(&self, size: Size) -> Result<()> {
+    pub(super) fn check(&self, size: Size) -> Result<()> {
         match size.height.checked_mul(size.width) {
             Some(0) => Err(Error::new(ErrorKind::Decode, format!("an image of {size} has no pixels"))),
             Some(pixels) if pixels <= self.max_pixels => Ok(()),
@@ -64,11 +64,11 @@ impl Image {
 }
 
 fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image> {
+    let refused = |problem: &str| Error::new(ErrorKind::Decode, format!("cannot decode the JPEG: {problem}"));
+    let failed = |source| Error::new(ErrorKind::Decode, "cannot decode the JPEG").with_source(source);
     if !has_end_marker(bytes) {
-        return Err(Error::new(ErrorKind::Decode, "cannot decode the JPEG: it is truncated (it has no end marker)"));
+        return Err(refused("it is truncated (it has no end marker)"));
     }
-    let failed =
-        |source: &dyn std::fmt::Debug| Error::new(ErrorKind::Decode, format!("cannot decode the JPEG: {source:?}"));
     let options = DecoderOptions::default()
         // Damaged data is an error, and not a picture whose lower half is grey.
         .set_strict_mode(true)
@@ -78,26 +78,41 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image> {
         .jpeg_set_max_scans(limits.max_scans)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| failed(&error))?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| failed(&"no dimensions in the header"))?;
+    decoder.decode_headers().map_err(failed)?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| refused("its header has no dimensions"))?;
     limits.check(Size { height, width })?;
     let mut image = Image::unwritten(Size { height, width }, 3)?;
     if decoder.output_buffer_size() != Some(image.pixels().len()) {
-        return Err(failed(&"its colours cannot be converted to RGB"));
+        return Err(refused("its colours cannot be converted to RGB"));
     }
-    decoder.decode_into(image.pixels_mut()).map_err(|error| failed(&error))?;
+    decoder.decode_into(image.pixels_mut()).map_err(failed)?;
     Ok(image)
 }
 
-/// Whether the last scan is followed by an end marker. The decoder notices if the data ends early, but not within the
-/// last few bytes, which it has in its bit buffer by then; PIL refuses such a file as well.
+/// Whether the image has an end marker. The decoder notices if the data ends early, but not within the last few bytes,
+/// which it has in its bit buffer by then; PIL refuses such a file as well.
 fn has_end_marker(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    // Within the data of a scan 0xff is followed by 0 or a restart marker, so neither pair can be anything else. The
-    // end marker is nearly always the last two bytes.
-    let last = bytes.windows(2).rev().find(|pair| *pair == END_OF_IMAGE || *pair == START_OF_SCAN);
-    last == Some(&END_OF_IMAGE)
+    // Nearly always it is the last two bytes. But a camera may have put anything behind it, and then only a walk
+    // through all segments and scans can tell.
+    bytes.ends_with(&[0xff, 0xd9]) || end_of_image(bytes).is_some()
+}
+
+/// Where the end marker is (ITU-T T.81, annex B).
+fn end_of_image(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2; // behind the start marker
+    loop {
+        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
+        match *bytes.get(at + 1)? {
+            0xd9 => return Some(at),
+            0xff => at += 1, // fill
+            // No segment follows: a stuffed byte of a scan, a restart marker, a start marker, or TEM.
+            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
+            _ => {
+                let length = u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]);
+                at += 2 + usize::from(length);
+            }
+        }
+    }
 }
 
 fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Image> {

@@ -18,7 +18,6 @@ use scratch::Scratch;
 ///
 /// Its memory is recycled by the thread that drops it, so that a worker decodes picture after picture without asking
 /// the system for memory.
-#[derive(Clone)]
 pub struct Image {
     size: Size,
     channels: usize,
@@ -47,7 +46,17 @@ impl Image {
     /// An image whose pixels are yet to be written.
     fn unwritten(size: Size, channels: usize) -> Result<Self> {
         let bytes = byte_count(size, channels)?;
-        Ok(Image { size, channels, data: Scratch::take(bytes) })
+        match Scratch::take(bytes) {
+            Some(data) => Ok(Image { size, channels, data }),
+            None => Err(Error::new(ErrorKind::Limit, format!("no memory for an image of {size}"))),
+        }
+    }
+
+    /// As `unwritten`, for what a transform makes of an image: a file of a few bytes can be a strip that a resize would
+    /// blow up beyond all memory.
+    fn transformed(size: Size, channels: usize) -> Result<Self> {
+        Limits::default().check(size)?;
+        Self::unwritten(size, channels)
     }
 
     /// As [`new`](Image::new), of a copy of `pixels`.
@@ -92,15 +101,15 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the rectangle is too large to be an image.
+    /// If the rectangle is empty, or has more pixels than [`Limits`] allow by default.
     pub fn crop(&self, rect: Rect) -> Result<Image> {
-        let mut cropped = Image::unwritten(rect.size(), self.channels)?;
+        let mut cropped = Image::transformed(rect.size(), self.channels)?;
         let row_bytes = rect.width * self.channels;
         // Where the rectangle and the image overlap, in the image's coordinates.
         let left = rect.left.clamp(0, self.width() as isize);
-        let right = (rect.left + rect.width as isize).clamp(left, self.width() as isize);
+        let right = rect.left.saturating_add_unsigned(rect.width).clamp(left, self.width() as isize);
         for (row, out) in cropped.pixels_mut().chunks_exact_mut(row_bytes.max(1)).enumerate() {
-            let y = rect.top + row as isize;
+            let y = rect.top.saturating_add_unsigned(row);
             if y < 0 || y >= self.height() as isize || left == right {
                 out.fill(0);
                 continue;
@@ -139,6 +148,13 @@ fn byte_count(size: Size, channels: usize) -> Result<usize> {
         .ok_or_else(|| Error::new(ErrorKind::Limit, format!("an image of {size} does not fit in memory")))
 }
 
+impl Clone for Image {
+    /// The pixels, and not the whole block of memory that they are in.
+    fn clone(&self) -> Self {
+        Image { size: self.size, channels: self.channels, data: Scratch::from(self.pixels().to_vec()) }
+    }
+}
+
 impl PartialEq for Image {
     fn eq(&self, other: &Image) -> bool {
         self.size == other.size && self.channels == other.channels && self.pixels() == other.pixels()
@@ -174,7 +190,7 @@ mod tests {
         for channels in [1, 3, 4] {
             let image = numbered(4, 6, channels);
             for (top, left, height, width) in
-                [(0, 0, 4, 6), (1, 2, 2, 3), (-1, -2, 4, 6), (2, 4, 5, 5), (-9, 0, 2, 2), (0, 30, 2, 2), (0, 0, 0, 3)]
+                [(0, 0, 4, 6), (1, 2, 2, 3), (-1, -2, 4, 6), (2, 4, 5, 5), (-9, 0, 2, 2), (0, 30, 2, 2)]
             {
                 let cropped = image.crop(Rect { top, left, height, width }).unwrap();
                 assert_eq!(cropped.size(), Size { height, width });
@@ -214,5 +230,10 @@ mod tests {
         assert_eq!(Image::new((2, 2), 3, vec![0; 11]).unwrap_err().kind(), ErrorKind::Decode);
         assert_eq!(Image::new((2, 2), 2, vec![0; 8]).unwrap_err().kind(), ErrorKind::Decode);
         assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
+        let strip = Image::new((1, 65_500), 3, vec![0; 3 * 65_500]).unwrap();
+        assert_eq!(strip.resize((256, 16_768_000)).unwrap_err().kind(), ErrorKind::Limit);
+        let far = Rect { top: isize::MAX, left: isize::MIN, height: 2, width: 2 };
+        assert_eq!(strip.crop(far).unwrap().pixels(), [0; 12]);
+        assert_eq!(strip.crop(Rect { top: 0, left: 0, height: 0, width: 3 }).unwrap_err().kind(), ErrorKind::Decode);
     }
 }

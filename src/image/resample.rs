@@ -19,7 +19,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the image or `size` is empty.
+    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](super::Limits) allow by default.
     pub fn resize(&self, size: impl Into<Size>) -> Result<Image> {
         self.resized_crop(Rect::all(self.size()), size)
     }
@@ -31,7 +31,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `rect` is not inside the image, or `rect` or `size` is empty.
+    /// If `rect` is not inside the image, `rect` or `size` is empty, or `size` has more pixels than
+    /// [`Limits`](super::Limits) allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>) -> Result<Image> {
         let size = size.into();
         let refuse = |problem: String| Err(Error::new(ErrorKind::Decode, problem));
@@ -44,7 +45,7 @@ impl Image {
         if rect.size() == size {
             return self.crop(rect);
         }
-        let mut resized = Image::unwritten(size, self.channels())?;
+        let mut resized = Image::transformed(size, self.channels())?;
         let outcome = match self.channels() {
             1 => resample::<U8>(self, rect, &mut resized),
             3 => resample::<U8x3>(self, rect, &mut resized),

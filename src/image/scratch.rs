@@ -19,21 +19,17 @@ thread_local! {
 }
 
 /// Bytes that return to the thread that drops them.
-#[derive(Clone)]
 pub(crate) struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// At least `len` bytes, with unspecified contents.
-    pub(super) fn take(len: usize) -> Self {
-        Scratch(match Self::recycled(len) {
-            Some(mut block) => {
-                if block.len() < len {
-                    block.resize(len, 0);
-                }
-                block
-            }
-            None => vec![0; len],
-        })
+    /// At least `len` bytes, with unspecified contents; `None` where the system has no more memory.
+    pub(super) fn take(len: usize) -> Option<Self> {
+        let mut block = Self::recycled(len).unwrap_or_default();
+        if block.len() < len {
+            block.try_reserve_exact(len - block.len()).ok()?;
+            block.resize(len, 0);
+        }
+        Some(Scratch(block))
     }
 
     /// The smallest of the kept blocks that has room.
@@ -103,10 +99,10 @@ mod tests {
     #[test]
     fn a_block_is_used_again_by_its_thread() {
         std::thread::spawn(|| {
-            let first = Scratch::take(1000);
+            let first = Scratch::take(1000).unwrap();
             let address = first.as_ptr();
             drop(first);
-            let again = Scratch::take(900);
+            let again = Scratch::take(900).unwrap();
             assert_eq!(again.as_ptr(), address);
             assert!(again.len() >= 900);
         })
@@ -117,9 +113,10 @@ mod tests {
     #[test]
     fn few_blocks_are_kept_and_no_huge_ones() {
         std::thread::spawn(|| {
-            let blocks: Vec<_> = (1..=10).map(|n| Scratch::take(n * 1000)).collect();
+            let blocks: Vec<_> = (1..=10).map(|n| Scratch::take(n * 1000).unwrap()).collect();
             drop(blocks);
-            drop(Scratch::take(KEPT_SIZE + 1));
+            drop(Scratch::take(KEPT_SIZE + 1).unwrap());
+            assert!(Scratch::take(usize::MAX).is_none());
             let kept: Vec<usize> = FREE.with_borrow(|free| free.iter().map(Vec::capacity).collect());
             assert_eq!(kept.len(), KEPT);
             assert!(kept.iter().all(|&capacity| (7000..=KEPT_SIZE).contains(&capacity)), "{kept:?}");
