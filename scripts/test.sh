@@ -7,17 +7,17 @@ step() {
     "$@"
 }
 
-export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
-
 step cargo fmt --check
+step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
-for features in "" --no-default-features --all-features; do
-    # shellcheck disable=SC2086 # an empty list of options is none
+for features in "" "--no-default-features" "--no-default-features --features tch" "--all-features"; do
+    # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
     # shellcheck disable=SC2086
     step cargo test --locked $features
+    # shellcheck disable=SC2086
+    step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $features
 done
 
-step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
-step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --no-default-features
+step cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings

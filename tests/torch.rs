@@ -1,6 +1,8 @@
 //! The bridge to torch: no copy, and every buffer comes back.
 #![cfg(feature = "tch")]
 
+use std::time::{Duration, Instant};
+
 use sutler::torch::{ToDevice, cuda_if_available, load_cuda};
 use sutler::{Dataset, ErrorKind, HostTensor, InMemory, Loader, SampleRng};
 use tch::{Device, Kind, Tensor};
@@ -38,15 +40,20 @@ fn the_buffer_returns_when_the_last_view_is_dropped_on_whatever_thread() {
     drop(epoch);
     drop(labels);
     // The batches that were ahead go back as their jobs end.
-    while loader.stats().buffers_live > 1 {
-        std::thread::yield_now();
-    }
+    let live_is = |count| {
+        let patience = Instant::now();
+        while loader.stats().buffers_live != count && patience.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        assert_eq!(loader.stats().buffers_live, count);
+    };
+    live_is(1);
     let view = values.narrow(0, 2, 3);
     drop(values);
-    assert_eq!(loader.stats().buffers_live, 1);
+    live_is(1);
     assert_eq!(view.double_value(&[0, 0]), 2.0);
     std::thread::spawn(move || drop(view)).join().unwrap();
-    assert_eq!(loader.stats().buffers_live, 0);
+    live_is(0);
 }
 
 #[test]
