@@ -82,9 +82,14 @@ impl BufferPool {
             fields.len() - 1
         });
         let free = &mut fields[place].free;
-        // The smallest that is large enough, and of those the last.
-        let fitting = (0..free.len()).rev().filter(|&i| free[i].capacity() >= bytes);
-        let buffer = fitting.min_by_key(|&i| free[i].capacity()).map(|i| free.remove(i));
+        // The smallest that is large enough, and of those the last; nearly always that is simply the last.
+        let buffer = match free.last() {
+            Some(last) if last.capacity() == capacity => free.pop(),
+            _ => {
+                let fitting = (0..free.len()).rev().filter(|&i| free[i].capacity() >= bytes);
+                fitting.min_by_key(|&i| free[i].capacity()).map(|i| free.remove(i))
+            }
+        };
         drop(fields);
         let buffer = buffer.or_else(|| pool.allocate(capacity)).ok_or_else(|| {
             Error::new(ErrorKind::Limit, format!("no memory for a batch buffer of {bytes} bytes: use smaller batches"))
