@@ -728,7 +728,7 @@ fn the_report_adds_up() {
 }
 
 #[test]
-fn a_buffer_pool_can_be_shared_with_a_collate_of_ones_own() {
+fn a_collate_can_be_driven_by_hand() {
     let pool = BufferPool::new(2);
     let plan = BatchPlan { len: 2, capacity: 2, buffers: &pool, field: 0 };
     let mut part = Collate::<i64>::start(&Stack, plan);

@@ -58,8 +58,7 @@ impl Image {
     }
 }
 
-/// Generic over the pixel and not over a view of any kind of pixel: the latter compiles thirteen resamplers instead of
-/// three, which takes a minute more.
+/// Generic over the pixel and not over a view of any kind of pixel: each kind is a resampler more to compile.
 fn resample<P: PixelTrait>(
     source: &Image,
     rect: Rect,

@@ -1,7 +1,7 @@
 //! Memory that a worker uses again for each picture.
 //!
 //! A decoded photograph is half a megabyte: given back to the system and asked for again, its pages would be cleared
-//! and mapped anew each time, for a twentieth of the decoding time.
+//! and mapped anew each time.
 
 use std::cell::RefCell;
 use std::fs::File;

@@ -162,7 +162,7 @@ where
                 break;
             }
             results.push(self.make_batch(batch, &loaded));
-            // A look at the clock costs a tenth of the cheapest batch, so not at each.
+            // Not at each: beside the cheapest batches, a look at the clock counts.
             let rest = batch + 1..batches.end;
             if results.len().is_multiple_of(4) && !rest.is_empty() && started.elapsed() > OVERDUE {
                 for batch in rest {
@@ -181,48 +181,46 @@ where
         let started = Instant::now();
         let start = positions.start;
         let loaded = Cell::new(0);
-        // Dropped last, so that what its drop may do happens when everything is reported.
-        let mut _late = None;
         let filled = match self.fill(&mut part, positions, || assembly.failed_at.load(Relaxed), &loaded) {
             Ok(()) => Ok(part),
             Err(failure) => {
                 // Before anybody hears of the failure, so that the batch's buffers are back by then.
-                let _ = guarded("dropping the batch", || {
-                    drop(part);
-                    Ok(())
-                });
+                discard(part);
                 Err(failure)
             }
         };
 
         let mut arrived = assembly.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         arrived.missing -= 1;
-        match filled {
-            Ok(part) => arrived.parts.push((start, part)),
+        let late = match filled {
+            Ok(part) => {
+                arrived.parts.push((start, part));
+                None
+            }
             Err((position, error)) => {
                 assembly.failed_at.fetch_min(position, Relaxed);
                 match &arrived.failure {
-                    Some((earlier, _)) if *earlier < position => _late = Some((position, error)),
-                    _ => _late = arrived.failure.replace((position, error)),
+                    Some((earlier, _)) if *earlier < position => Some((position, error)),
+                    _ => arrived.failure.replace((position, error)),
                 }
             }
-        }
-        if arrived.missing > 0 || self.is_cancelled() {
-            drop(arrived);
-            return self.count(loaded.get(), started);
-        }
-        let (parts, failure) = (std::mem::take(&mut arrived.parts), arrived.failure.take());
-        drop(arrived);
-        let result = match failure {
-            Some((_, error)) => guarded("dropping the batch", || {
-                drop(parts);
-                Ok(())
-            })
-            .and(Err(error)),
-            None => self.finish(assembly.batch, || self.unite(parts)),
         };
+        let is_last = arrived.missing == 0 && !self.is_cancelled();
+        let all = is_last.then(|| (std::mem::take(&mut arrived.parts), arrived.failure.take()));
+        drop(arrived);
+
+        discard(late);
+        let result = all.map(|(parts, failure)| match failure {
+            None => self.finish(assembly.batch, || self.unite(parts)),
+            Some((_, error)) => {
+                discard(parts);
+                Err(error)
+            }
+        });
         self.count(loaded.get(), started);
-        self.deliver(Finished { first: assembly.batch, results: vec![result] });
+        if let Some(result) = result {
+            self.deliver(Finished { first: assembly.batch, results: vec![result] });
+        }
     }
 
     fn unite(&self, mut parts: Vec<(usize, C::Part)>) -> C::Part {
@@ -255,7 +253,8 @@ where
     /// a sample behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result.
     ///
     /// One `catch_unwind` serves all of them, since it costs more than a cheap sample; `current` remembers which one
-    /// was being loaded, and `loaded` is raised by how many were. After a panic or an error the part is dropped, so nobody sees what it was left as.
+    /// was being loaded, and `loaded` is raised by how many were. After a panic or an error the part is dropped, so
+    /// nobody sees what it was left as.
     fn fill(
         &self,
         part: &mut C::Part,
@@ -346,6 +345,14 @@ where
 /// Runs user code; a panic becomes an error that says what panicked, and with which message.
 pub(super) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(doing, panic)))
+}
+
+/// Drops what may be the user's, and may panic at it.
+fn discard<T>(value: T) {
+    let _ = guarded("a drop", || {
+        drop(value);
+        Ok(())
+    });
 }
 
 fn panicked(doing: &str, panic: Box<dyn Any + Send>) -> Error {
