@@ -48,6 +48,10 @@ pub enum ErrorKind {
     Sampler,
     /// The samples of a batch do not fit together.
     Collate,
+    /// A batch did not come in the time that was set; it is not lost.
+    Timeout,
+    /// A saved state does not fit, or is none.
+    State,
     /// User code (a dataset, a transform, a collate function) panicked.
     Panic,
     /// libtorch refused.

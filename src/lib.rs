@@ -58,8 +58,10 @@
 mod collate;
 mod dataset;
 mod error;
+mod fingerprint;
 #[cfg(feature = "vision")]
 pub mod image;
+mod ledger;
 mod loader;
 mod memory;
 mod rng;
@@ -69,15 +71,19 @@ mod stats;
 pub mod torch;
 pub mod transform;
 
-pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable};
-pub use dataset::{Concat, Dataset, InMemory, Map, Subset};
+pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable, Unbatched};
+pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, Map, SplitLengths, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
 pub use error::{Error, ErrorKind, Result};
-pub use loader::{Epoch, Loader, LoaderBuilder, WorkerPool};
+pub use ledger::Ledger;
+pub use loader::{Epoch, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool};
 pub use memory::{BatchPlan, BufferPool, DType, Element, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
-pub use sampler::{Order, RandomSampler, Sampler, SequentialSampler};
+pub use sampler::{
+    BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,
+    RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
+};
 pub use stats::Stats;
 
 /// Compiles and runs the README's example.

@@ -89,7 +89,7 @@ fn contents_do_not_depend_on_workers_prefetch_or_chunks() {
             Ok(([rng.next_u64(), rng.next_u64()], vec![rng.uniform(); 3], index as i64))
         });
         let mut builder = Loader::builder(dataset).num_workers(num_workers).batch_size(8).shuffle(true).seed(5);
-        if let Some(prefetch) = prefetch {
+        if let Some(prefetch) = prefetch.filter(|_| num_workers > 0) {
             builder = builder.prefetch_batches(prefetch);
         }
         if let Some(chunk) = chunk {

@@ -29,9 +29,11 @@ proptest! {
         let mut builder = Loader::builder((0..len as i64).collect::<InMemory<i64>>())
             .batch_size(batch_size)
             .num_workers(num_workers)
-            .prefetch_batches(prefetch)
             .drop_last(drop_last)
             .sampler(sampler());
+        if num_workers > 0 {
+            builder = builder.prefetch_batches(prefetch);
+        }
         if let Some(chunk) = chunk {
             builder = builder.chunk_size(chunk);
         }

@@ -292,7 +292,7 @@ fn augmented_epochs_are_the_same_bytes_for_any_number_of_workers_and_any_setting
     };
     let expected = digest(0, None, None);
     for (num_workers, prefetch, chunk) in [
-        (0, Some(1), Some(3)),
+        (0, None, Some(3)),
         (1, None, None),
         (1, Some(1), Some(1)),
         (3, None, None),

@@ -5,9 +5,11 @@ mod function;
 mod image;
 mod stack;
 mod tuple;
+mod unbatched;
 
 pub use function::{CollateFn, Gathered};
 pub use stack::{Stack, Stackable};
+pub use unbatched::Unbatched;
 
 use crate::error::Result;
 use crate::memory::BatchPlan;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Dataset;
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::rng::SampleRng;
 
 /// The samples of one dataset, then those of another; made by [`Dataset::concat`] (`torch.utils.data.ConcatDataset`).
@@ -38,5 +39,12 @@ impl<A: Dataset, B: Dataset<Sample = A::Sample>> Dataset for Concat<A, B> {
             None => self.first.path(index),
             Some(index) => self.second.path(index),
         }
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut print = Fingerprint::new();
+        print.add(self.first.fingerprint());
+        print.add(self.second.fingerprint());
+        print.value()
     }
 }

@@ -34,4 +34,8 @@ impl<D: Dataset, T: Transform<D::Sample>> Dataset for Map<D, T> {
     fn path(&self, index: usize) -> Option<PathBuf> {
         self.dataset.path(index)
     }
+
+    fn fingerprint(&self) -> u64 {
+        self.dataset.fingerprint()
+    }
 }

@@ -1,28 +1,33 @@
 //! Where samples come from: the trait, and what can be done with any dataset. One file a format.
 
 mod concat;
+mod concat_dataset;
 #[cfg(feature = "vision")]
 mod idx;
 #[cfg(feature = "vision")]
 mod image_folder;
 mod in_memory;
 mod map;
+mod split;
 mod subset;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use concat::Concat;
+pub use concat_dataset::ConcatDataset;
 #[cfg(feature = "vision")]
 pub use idx::Idx;
 #[cfg(feature = "vision")]
 pub use image_folder::ImageFolder;
 pub use in_memory::InMemory;
 pub use map::Map;
+pub use split::SplitLengths;
 pub use subset::Subset;
 
 use crate::error::Result;
-use crate::rng::SampleRng;
+use crate::fingerprint::{Fingerprint, probes};
+use crate::rng::{Generator, SampleRng};
 use crate::transform::Transform;
 
 /// A collection of samples with random access (`torch.utils.data.Dataset`, map-style).
@@ -63,8 +68,9 @@ pub trait Dataset: Send + Sync {
 
     /// Loads sample `index`, which is below [`len`](Dataset::len).
     ///
-    /// `rng` is the sample's own generator, keyed by (seed, epoch, index). Draw everything random from it, and the
-    /// sample is the same on any number of workers and after any resume.
+    /// `rng` is this sample's own generator, keyed by seed, epoch, and the sample's place in the epoch's order. Draw
+    /// everything random from it, and the sample is the same on any number of workers or ranks and after any resume. One
+    /// that a sampler draws twice in an epoch is augmented in two ways.
     ///
     /// # Errors
     ///
@@ -75,6 +81,20 @@ pub trait Dataset: Send + Sync {
     fn path(&self, index: usize) -> Option<PathBuf> {
         let _ = index;
         None
+    }
+
+    /// What tells this data from other data of the same length. A saved [`LoaderState`](crate::LoaderState) is refused by
+    /// a loader of a dataset with another fingerprint.
+    ///
+    /// By default it is made of the length and of the names of up to 64 files ([`path`](Dataset::path), its last two
+    /// parts, so that data may be moved). Override it where samples have no files: with a version, say, or a checksum.
+    fn fingerprint(&self) -> u64 {
+        let mut print = Fingerprint::new();
+        print.add(self.len() as u64);
+        for path in probes(self.len()).filter_map(|index| self.path(index)) {
+            path.iter().rev().take(2).for_each(|part| print.add_bytes(part.as_encoded_bytes()));
+        }
+        print.value()
     }
 
     /// This dataset with `transform` applied to each sample.
@@ -95,6 +115,34 @@ pub trait Dataset: Send + Sync {
         Self: Sized,
     {
         Subset::new(self, indices.into())
+    }
+
+    /// Cuts the dataset at random into parts that do not overlap (`torch.utils.data.random_split`), in the order in which
+    /// torch draws them.
+    ///
+    /// `lengths` has the number of samples of each part, or as `f64` its fraction of the whole; an array gives an array.
+    /// Fractions are rounded down, and what is left over goes to the first parts, one sample each.
+    ///
+    /// ```
+    /// use sutler::{Dataset, Generator, InMemory};
+    ///
+    /// let all: InMemory<i64> = (0..10).collect();
+    /// let [train, val] = all.random_split([0.8, 0.2], &mut Generator::manual_seed(42))?;
+    /// assert_eq!((train.len(), val.len()), (8, 2));
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If lengths do not add up to the length of the dataset, or fractions to 1.
+    fn random_split<L: SplitLengths>(self, lengths: L, generator: &mut Generator) -> Result<L::Parts<Subset<Arc<Self>>>>
+    where
+        Self: Sized,
+    {
+        let whole = Arc::new(self);
+        let lengths = lengths.lengths(whole.len())?;
+        let parts = split::random_split(whole.len(), &lengths, generator).into_iter();
+        Ok(L::parts(parts.map(|indices| Subset::new(Arc::clone(&whole), indices)).collect::<Result<_>>()?))
     }
 
     /// This dataset's samples, then `next`'s (`torch.utils.data.ConcatDataset`).
@@ -121,6 +169,10 @@ macro_rules! datasets_behind_pointers {
 
             fn path(&self, index: usize) -> Option<PathBuf> {
                 (**self).path(index)
+            }
+
+            fn fingerprint(&self) -> u64 {
+                (**self).fingerprint()
             }
         }
     )*};

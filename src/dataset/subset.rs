@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Dataset;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::{Fingerprint, probes};
 use crate::rng::SampleRng;
 
 /// The samples of a dataset at given indices; made by [`Dataset::subset`] (`torch.utils.data.Subset`).
@@ -26,6 +27,13 @@ impl<D: Dataset> Subset<D> {
     }
 }
 
+impl<D> Subset<D> {
+    /// Which samples of the whole dataset these are.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+}
+
 impl<D: Dataset> Dataset for Subset<D> {
     type Sample = D::Sample;
 
@@ -39,5 +47,13 @@ impl<D: Dataset> Dataset for Subset<D> {
 
     fn path(&self, index: usize) -> Option<PathBuf> {
         self.dataset.path(self.indices[index])
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut print = Fingerprint::new();
+        print.add(self.dataset.fingerprint());
+        print.add(self.len() as u64);
+        probes(self.len()).for_each(|place| print.add(self.indices[place] as u64));
+        print.value()
     }
 }

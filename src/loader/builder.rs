@@ -1,19 +1,21 @@
-//! `LoaderBuilder`: every setting, and every check of them.
+//! `LoaderBuilder`: every setting, documented.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::line::Shared;
 use super::orders::Orders;
 use super::pace::Pace;
+use super::settings::{Ordering, Seeding, Settings};
+use super::watch::Watch;
 use super::{Loader, WorkerPool};
-use crate::collate::{Collate, CollateFn, Stack};
+use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memory::BufferPool;
 use crate::rng::Generator;
-use crate::sampler::{RandomSampler, Sampler, SequentialSampler};
+use crate::sampler::{BatchSampler, Distributed, Sampler};
 use crate::stats::Counters;
 
 /// The settings of a [`Loader`], named as the arguments of `torch.utils.data.DataLoader` where they mean the same.
@@ -24,85 +26,108 @@ use crate::stats::Counters;
 pub struct LoaderBuilder<D, C = Stack> {
     dataset: D,
     collate: C,
-    batch_size: usize,
-    shuffle: bool,
-    /// The seed of what samples draw, and the shuffled order.
-    seed: Option<(u64, RandomSampler)>,
-    sampler: Option<Box<dyn Sampler>>,
-    num_workers: Option<usize>,
-    pool: Option<WorkerPool>,
-    prefetch_batches: Option<usize>,
-    chunk_size: Option<usize>,
-    drop_last: bool,
-    in_order: bool,
+    settings: Settings,
 }
 
 impl<D: Dataset + 'static> LoaderBuilder<D> {
     pub(super) fn new(dataset: D) -> Self {
-        LoaderBuilder {
-            dataset,
-            collate: Stack,
-            batch_size: 1,
-            shuffle: false,
-            seed: None,
-            sampler: None,
-            num_workers: None,
-            pool: None,
-            prefetch_batches: None,
-            chunk_size: None,
-            drop_last: false,
-            in_order: true,
-        }
+        LoaderBuilder { dataset, collate: Stack, settings: Settings::default() }
     }
 }
 
 impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// How many samples a batch has (default: 1).
     pub fn batch_size(mut self, batch_size: usize) -> Self {
-        self.batch_size = batch_size;
+        self.settings.batch_size = Some(batch_size);
         self
+    }
+
+    /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`). Excludes
+    /// `batch_size`, `batch_sampler` and `drop_last`.
+    ///
+    /// ```
+    /// use sutler::{InMemory, Loader};
+    ///
+    /// let loader = Loader::builder(InMemory::new(vec!["a", "b"])).unbatched().build()?;
+    /// assert_eq!(loader.epoch().collect::<sutler::Result<Vec<_>>>()?, ["a", "b"]);
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn unbatched(mut self) -> LoaderBuilder<D, Unbatched> {
+        self.settings.unbatched = true;
+        self.collate(Unbatched)
     }
 
     /// Whether each epoch has a new random order (default: false). Bit for bit the order of torch, see
     /// [`seed`](LoaderBuilder::seed).
     pub fn shuffle(mut self, shuffle: bool) -> Self {
-        self.shuffle = shuffle;
+        self.settings.shuffle = shuffle;
         self
     }
 
-    /// The seed of the order and of what samples draw (default: drawn from the system, see [`Loader::seed`]).
+    /// The seed of the order and of what samples draw (default: drawn from the system, see [`Loader::seed`]; with
+    /// [`distributed`](LoaderBuilder::distributed) 0, as in torch, for all ranks must have the same).
     ///
     /// Of `seed`, [`global_seed`](LoaderBuilder::global_seed) and [`generator`](LoaderBuilder::generator) the last one
     /// that is set counts. The order of `shuffle(true).seed(s)` is that of
     /// `DataLoader(shuffle=True, generator=torch.Generator().manual_seed(s))`, epoch after epoch.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some((seed, RandomSampler::of_loader(Generator::manual_seed(seed))));
+        self.settings.seeding = Some(Seeding::Seed(seed));
         self
     }
 
     /// As [`seed`](LoaderBuilder::seed), but the order is that of a Python run that calls `torch.manual_seed(s)` just
     /// before its first epoch and gives its `DataLoader` no generator (and draws nothing else from the global one).
     pub fn global_seed(mut self, seed: u64) -> Self {
-        self.seed = Some((seed, RandomSampler::of_global(Generator::manual_seed(seed))));
+        self.settings.seeding = Some(Seeding::Global(seed));
         self
     }
 
     /// Draws the order from `generator` as it stands: `DataLoader(generator=generator)`. What samples draw is keyed
     /// by its next int64.
     pub fn generator(mut self, generator: Generator) -> Self {
-        self.seed = Some((generator.clone().random() as u64, RandomSampler::of_loader(generator)));
+        self.settings.seeding = Some(Seeding::Generator(Box::new(generator)));
         self
     }
 
     /// Draws samples in the order of `sampler` instead; excludes [`shuffle`](LoaderBuilder::shuffle).
     pub fn sampler(mut self, sampler: impl Sampler + 'static) -> Self {
-        self.sampler = Some(Box::new(sampler));
+        self.settings.sampler = Some(Box::new(sampler));
+        self
+    }
+
+    /// Makes the batches that `batch_sampler` gives, whatever their sizes; excludes `batch_size`, `shuffle`, `sampler` and
+    /// `drop_last`.
+    pub fn batch_sampler(mut self, batch_sampler: impl BatchSampler + 'static) -> Self {
+        self.settings.batch_sampler = Some(Box::new(batch_sampler));
+        self
+    }
+
+    /// Serves this process's share of each epoch, among several that train together (default: all of it).
+    ///
+    /// The order is that of torch's `DistributedSampler` with this loader's `shuffle` and `seed`, which are those of all
+    /// ranks, and the epoch is always set. The order of a `sampler`, or the batches of a `batch_sampler`, are dealt out in
+    /// the same way. Where they do not go round, see [`Distributed::drop_last`] and [`Epoch::masked`](crate::Epoch::masked).
+    ///
+    /// ```
+    /// use sutler::{Distributed, InMemory, Loader};
+    ///
+    /// let samples: InMemory<i64> = (0..100).collect();
+    /// let loader = Loader::builder(samples)
+    ///     .batch_size(8)
+    ///     .shuffle(true)
+    ///     .seed(0)
+    ///     .distributed(Distributed::from_env()?) // torchrun, mpirun, srun; a process alone without
+    ///     .build()?;
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn distributed(mut self, distributed: Distributed) -> Self {
+        self.settings.distributed = Some(distributed);
         self
     }
 
     /// How many threads load samples (default: 0, which loads in the caller's thread, inside `next()`).
     pub fn num_workers(mut self, num_workers: usize) -> Self {
-        self.num_workers = Some(num_workers);
+        self.settings.num_workers = Some(num_workers);
         self
     }
 
@@ -113,7 +138,32 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// with queued work instead of waiting, whose samples are then loaded further down on the same stack: hold no lock
     /// across it that they take.
     pub fn pool(mut self, pool: &WorkerPool) -> Self {
-        self.pool = Some(pool.clone());
+        self.settings.pool = Some(pool.clone());
+        self
+    }
+
+    /// Called once on each worker thread, with its number, before [`build`](LoaderBuilder::build) returns, whose error it
+    /// may be. Not called without workers, as in torch.
+    ///
+    /// Its usual use in Python, to seed each worker differently, is what [`SampleRng`](crate::SampleRng) makes needless;
+    /// here it pins threads to cores, say, or opens a connection for each.
+    pub fn worker_init_fn(mut self, init: impl Fn(usize) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.settings.worker_init_fn = Some(Box::new(init));
+        self
+    }
+
+    /// Whether the order is that of a `DataLoader` with persistent workers (default: false): it draws its base seed from
+    /// the generator once, and not before each epoch. The threads live as long as the loader either way.
+    pub fn persistent_workers(mut self, persistent_workers: bool) -> Self {
+        self.settings.persistent_workers = persistent_workers;
+        self
+    }
+
+    /// How long `next()` waits for a batch (default: for ever). When the time is up it gives an error of kind
+    /// [`Timeout`](crate::ErrorKind::Timeout) that names the samples which are still being loaded. The batch is not lost:
+    /// the next call waits for it again.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = Some(timeout);
         self
     }
 
@@ -123,7 +173,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// a batch takes only microseconds, more (up to 256, and up to 8 MiB of them), since handing over is then what
     /// takes the time.
     pub fn prefetch_batches(mut self, prefetch_batches: usize) -> Self {
-        self.prefetch_batches = Some(prefetch_batches);
+        self.settings.prefetch_batches = Some(prefetch_batches);
         self
     }
 
@@ -133,40 +183,26 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// Default: by their measured cost; one, for samples that take long, so that all workers help with the batch that
     /// is due, and whole batches of cheap ones.
     pub fn chunk_size(mut self, chunk_size: usize) -> Self {
-        self.chunk_size = Some(chunk_size);
+        self.settings.chunk_size = Some(chunk_size);
         self
     }
 
     /// Whether to leave out the last batch of an epoch if it is smaller than the others (default: false).
     pub fn drop_last(mut self, drop_last: bool) -> Self {
-        self.drop_last = drop_last;
+        self.settings.drop_last = drop_last;
         self
     }
 
     /// Whether batches come in the order of the sampler (default: true). Otherwise each comes as soon as it is done;
     /// what is in a batch does not change.
     pub fn in_order(mut self, in_order: bool) -> Self {
-        self.in_order = in_order;
+        self.settings.out_of_order = !in_order;
         self
     }
 
     /// Makes batches with `collate` instead of [`Stack`].
     pub fn collate<K: Collate<D::Sample> + 'static>(self, collate: K) -> LoaderBuilder<D, K> {
-        let LoaderBuilder { dataset, collate: _, batch_size, shuffle, seed, sampler, num_workers, pool, .. } = self;
-        LoaderBuilder {
-            dataset,
-            collate,
-            batch_size,
-            shuffle,
-            seed,
-            sampler,
-            num_workers,
-            pool,
-            prefetch_batches: self.prefetch_batches,
-            chunk_size: self.chunk_size,
-            drop_last: self.drop_last,
-            in_order: self.in_order,
-        }
+        LoaderBuilder { dataset: self.dataset, collate, settings: self.settings }
     }
 
     /// Makes batches with a function of the batch's samples, in order (torch's `collate_fn`).
@@ -191,73 +227,45 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     ///
     /// # Errors
     ///
-    /// If a count is 0, two settings contradict each other, an empty dataset is to be shuffled (all as in torch), or
-    /// the threads cannot be started.
+    /// If a count is 0, two settings contradict each other, an empty dataset is to be shuffled (all as in torch), the
+    /// threads cannot be started, or `worker_init_fn` fails.
     pub fn build(self) -> Result<Loader<D, C>>
     where
         C: Collate<D::Sample> + 'static,
     {
-        let refuse = |problem: &str| Err(Error::new(ErrorKind::Config, problem));
-        if self.batch_size == 0 {
-            return refuse("batch_size must be at least 1");
-        }
-        if self.prefetch_batches == Some(0) {
-            return refuse("prefetch_batches must be at least 1");
-        }
-        if self.chunk_size == Some(0) {
-            return refuse("chunk_size must be at least 1");
-        }
-        if self.shuffle && self.sampler.is_some() {
-            return refuse("sampler excludes shuffle: a sampler gives the order itself. Leave one of them out");
-        }
-        if self.shuffle && self.dataset.is_empty() {
-            return refuse("cannot shuffle a dataset without samples");
-        }
-        let workers = match (self.pool, self.num_workers) {
-            (Some(_), Some(_)) => {
-                return refuse("pool excludes num_workers: a pool has its number of threads. Leave one of them out");
-            }
-            (Some(pool), None) => Some(pool),
-            (None, None | Some(0)) => None,
-            (None, Some(num_workers)) => Some(WorkerPool::new(num_workers)?),
+        let (len, mut settings) = (self.dataset.len(), self.settings);
+        settings.check(len)?;
+        let workers = match (settings.pool.take(), settings.num_workers.unwrap_or(0)) {
+            (Some(pool), _) => Some(pool),
+            (None, 0) => None,
+            (None, num_workers) => Some(WorkerPool::new(num_workers)?),
         };
-
-        let (seed, shuffled) = self.seed.unwrap_or_else(|| {
-            let seed = RandomState::new().hash_one("sutler");
-            (seed, RandomSampler::of_loader(Generator::manual_seed(seed)))
-        });
-        let has_sampler = self.sampler.is_some();
-        let len = self.dataset.len();
-        let sampler = match self.sampler {
-            Some(sampler) => sampler,
-            None if self.shuffle => Box::new(shuffled),
-            None => Box::new(SequentialSampler),
-        };
-
+        if let (Some(workers), Some(init)) = (&workers, settings.worker_init_fn.take()) {
+            workers.init(init)?;
+        }
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
-        let pace = Pace::new(self.batch_size, num_workers, self.prefetch_batches, self.chunk_size);
+        let timeout = settings.timeout.filter(|timeout| !timeout.is_zero());
+        let in_order = !settings.out_of_order;
+        let pace = Pace::new(num_workers, settings.prefetch_batches, settings.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
-        // An epoch has no more batches ahead than it has batches; a sampler may make it longer than the dataset is.
-        let ahead = match has_sampler {
-            true => pace.prefetch_batches(),
-            false => pace.prefetch_batches().min(len.div_ceil(self.batch_size)),
-        };
-        let buffers = BufferPool::new(ahead.saturating_add(2));
+        let ahead = pace.prefetch_batches().min(settings.most_batches(len));
+        let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
             shared: Arc::new(Shared {
                 dataset: self.dataset,
                 len,
+                fingerprint: OnceLock::new(),
                 collate: self.collate,
                 seed,
-                batch_size: self.batch_size,
                 pace,
-                buffers,
+                buffers: BufferPool::new(ahead.saturating_add(2)),
                 counters: Counters::default(),
+                watch: timeout.map(|_| Watch::new(num_workers)),
             }),
-            orders: Arc::new(Orders::new(sampler, len)),
+            orders: Arc::new(Orders::new(sampler, distributed, len)),
             workers,
-            drop_last: self.drop_last,
-            in_order: self.in_order,
+            in_order,
+            timeout,
             next_epoch: AtomicU64::new(0),
         })
     }
@@ -267,12 +275,7 @@ impl<D: Dataset, C> std::fmt::Debug for LoaderBuilder<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoaderBuilder")
             .field("samples", &self.dataset.len())
-            .field("batch_size", &self.batch_size)
-            .field("shuffle", &self.shuffle)
-            .field("num_workers", &self.num_workers)
-            .field("prefetch_batches", &self.prefetch_batches)
-            .field("drop_last", &self.drop_last)
-            .field("in_order", &self.in_order)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

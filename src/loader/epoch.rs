@@ -1,19 +1,23 @@
 //! `Epoch`: the consumer's end of the line.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 
-use super::line::{Finished, Line};
+use super::delivery::Delivery;
+use super::line::Line;
 use super::orders::Orders;
-use super::{Loader, WorkerPool};
+use super::state::OutOfOrder;
+use super::watch::Seconds;
+use super::{Loader, LoaderState, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
-use crate::sampler::Order;
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{BatchPlan, HostTensor, Slots};
+use crate::sampler::{Batches, Order, Run};
 
 /// One pass over the dataset: an iterator over its batches, made by [`Loader::epoch`].
 ///
@@ -23,15 +27,13 @@ pub struct Epoch<D: Dataset, C: Collate<D::Sample>> {
     line: Arc<Line<D, C>>,
     workers: Option<WorkerPool>,
     orders: Arc<Orders>,
-    in_order: bool,
-    finished: Receiver<Finished<C::Batch>>,
-    /// Batches that were finished and not yet delivered. In order, place 0 is the next one due and there may be gaps;
-    /// else there are none.
-    ready: VecDeque<Option<Result<C::Batch>>>,
+    delivery: Delivery<C::Batch>,
     queued: usize,
-    delivered: usize,
+    /// The samples of the batch that was delivered last.
+    last: Option<Run>,
     /// What became of the order, if there is none.
     failure: Option<Error>,
+    timeout: Option<std::time::Duration>,
     /// Up to when the time is counted.
     counted: Instant,
     /// Whether the end was reported, and no more time counts.
@@ -43,24 +45,33 @@ where
     D: Dataset + 'static,
     C: Collate<D::Sample> + 'static,
 {
+    /// Starts epoch `epoch`.
     pub(super) fn start(loader: &Loader<D, C>, epoch: u64) -> Self {
+        match loader.orders.get(epoch) {
+            Ok(batches) => Self::over(loader, batches, epoch, None),
+            Err(error) => {
+                let none = Batches::every(1, Order::sequential(0), false);
+                Self::over(loader, none, epoch, Some(error))
+            }
+        }
+    }
+
+    /// Goes on where `state`, which fits the loader, says.
+    pub(super) fn resume(loader: &Loader<D, C>, batches: &Batches, state: &LoaderState) -> Self {
+        let had = state.out_of_order.as_ref().map_or(Vec::new(), |out| out.batches.clone());
+        Self::over(loader, batches.starting_at(state.position, had), state.epoch, None)
+    }
+
+    fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let counted = Instant::now();
         let shared = Arc::clone(&loader.shared);
-        let (order, failure) = match loader.orders.get(epoch) {
-            Ok(order) => (order, None),
-            Err(error) => (Order::sequential(0), Some(error)),
-        };
-        let batches = match loader.drop_last {
-            true => order.len() / shared.batch_size,
-            false => order.len().div_ceil(shared.batch_size),
-        };
         // Each message is at least one batch in flight, so there are never more messages than batches.
-        let (sender, finished) = bounded(batches.min(shared.pace.most_ahead()).max(1));
+        let (sender, finished) = bounded(batches.len().min(shared.pace.most_ahead()).max(1));
         let mut epoch = Epoch {
             line: Arc::new(Line {
                 shared,
                 epoch,
-                order,
+                capacity: batches.capacity(),
                 batches,
                 has_workers: loader.workers.is_some(),
                 cancelled: AtomicBool::new(false),
@@ -68,12 +79,11 @@ where
             }),
             workers: loader.workers.clone(),
             orders: Arc::clone(&loader.orders),
-            in_order: loader.in_order,
-            finished,
-            ready: VecDeque::new(),
+            delivery: Delivery::new(finished, loader.in_order),
             queued: 0,
-            delivered: 0,
+            last: None,
             failure,
+            timeout: loader.timeout,
             counted,
             ended: false,
         };
@@ -81,22 +91,81 @@ where
         epoch
     }
 
+    /// The state between the batch that was delivered last and the next one, for [`Loader::resume`].
+    ///
+    /// It counts what `next()` has given, an `Err` included, and nothing that is only loaded ahead. With several ranks it
+    /// is the state of all of them, which have taken as many batches.
+    ///
+    /// A loop that wants it between batches holds on to the epoch:
+    ///
+    /// ```
+    /// # use sutler::{InMemory, Loader};
+    /// # let loader = Loader::builder((0..10).collect::<InMemory<i64>>()).batch_size(4).build()?;
+    /// let mut epoch = loader.epoch();
+    /// while let Some(batch) = epoch.next() {
+    ///     let batch = batch?;
+    ///     // … train, and now and then:
+    ///     let checkpoint = epoch.state().to_string();
+    /// }
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn state(&self) -> LoaderState {
+        let (batches, delivered) = (&self.line.batches, self.delivery.delivered());
+        let first = batches.number(delivered.first);
+        let beyond = delivered.beyond.iter().map(|&batch| batches.number(batch));
+        let beyond: BTreeSet<usize> = beyond.chain(batches.had_beyond(first)).collect();
+        let out_of_order = (!beyond.is_empty()).then(|| OutOfOrder {
+            batches: beyond.iter().map(|batch| batch - first).collect(),
+            dealt: batches.dealt(),
+        });
+        let state = LoaderState::new(&self.line.shared, &self.orders, self.line.epoch, batches);
+        LoaderState { position: batches.reached(first), out_of_order, ..state }
+    }
+
+    /// The indices of the samples of the batch that `next()` gave last, whether it could be made or not; none before the
+    /// first.
+    pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let run = self.last.unwrap_or_default();
+        (0..run.len).map(move |slot| self.line.batches.index_at(run.place(slot)))
+    }
+
+    /// How many samples at the end of the batch that `next()` gave last are padding: there only so that all ranks have
+    /// equally many.
+    pub fn padding(&self) -> usize {
+        self.last.map_or(0, |run| run.len - run.valid)
+    }
+
+    /// What [`masked`](Epoch::masked) adds to a batch.
+    pub(super) fn mask(&self) -> Result<HostTensor<bool>> {
+        /// Behind any number of fields that a collate may have.
+        const FIELD: usize = usize::MAX;
+        let run = self.last.unwrap_or_default();
+        let buffers = &self.line.shared.buffers;
+        let mut slots = Slots::new(BatchPlan { len: run.len, capacity: self.line.capacity, buffers, field: FIELD });
+        for slot in 0..run.len {
+            slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < run.valid;
+        }
+        Ok(slots.finish())
+    }
+
     /// Keeps the window full, and half-way through the epoch has the next one's order drawn.
     fn queue(&mut self) {
         let Some(workers) = &self.workers else { return };
         let line = &self.line;
-        if self.queued == line.batches {
+        let batches = line.batches.len();
+        if self.queued == batches {
             return;
         }
         let pace = &line.shared.pace;
-        let window = pace.window(&line.shared.buffers);
-        let job = pace.job(window);
+        let window = pace.window(line.capacity, &line.shared.buffers);
+        let job = pace.job(line.capacity, window);
         let batches_per_job = job.batches();
-        let half = line.batches.div_ceil(2);
+        let half = batches.div_ceil(2);
         let before = self.queued;
-        while self.queued < line.batches {
-            let room = window.saturating_sub(self.queued - self.delivered);
-            let rest = line.batches - self.queued;
+        let delivered = self.delivery.delivered().count();
+        while self.queued < batches {
+            let room = window.saturating_sub(self.queued - delivered);
+            let rest = batches - self.queued;
             if room < batches_per_job.min(rest) {
                 break;
             }
@@ -107,49 +176,58 @@ where
         }
     }
 
-    /// The next batch to deliver.
+    /// The next batch to deliver, or that it did not come in time.
     fn take(&mut self) -> Result<C::Batch> {
-        if !self.is_ready() {
+        if !self.delivery.is_ready() {
             let waiting = Instant::now();
-            while !self.is_ready() {
-                let finished = match &self.workers {
-                    Some(workers) => self.receive(workers),
-                    None => self.line.make_batches(self.delivered..self.delivered + 1),
-                };
-                self.put(finished);
-            }
-            let waited = waiting.elapsed().as_nanos() as u64;
-            self.line.shared.counters.consumer_wait_ns.fetch_add(waited, Relaxed);
-        }
-        self.ready.pop_front().flatten().expect("the next batch is ready")
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.ready.front(), Some(Some(_)))
-    }
-
-    /// Puts finished batches in their places.
-    fn put(&mut self, Finished { first, results }: Finished<C::Batch>) {
-        let place = if self.in_order { first - self.delivered } else { self.ready.len() };
-        let end = place + results.len();
-        if self.ready.len() < end {
-            self.ready.resize_with(end, || None);
-        }
-        for (place, result) in self.ready.range_mut(place..end).zip(results) {
-            *place = Some(result);
-        }
-    }
-
-    /// Waits for the workers to finish something.
-    fn receive(&self, workers: &WorkerPool) -> Finished<C::Batch> {
-        // On a thread of the pool itself, waiting could mean waiting for ourselves.
-        while workers.is_current() {
-            let patience = if workers.help() { Duration::ZERO } else { Duration::from_millis(1) };
-            if let Ok(finished) = self.finished.recv_timeout(patience) {
-                return finished;
+            let in_time = self.wait(waiting);
+            let waited = waiting.elapsed();
+            self.line.shared.counters.consumer_wait_ns.fetch_add(waited.as_nanos() as u64, Relaxed);
+            if !in_time {
+                return Err(self.timed_out());
             }
         }
-        self.finished.recv().expect("this epoch holds the line, and the line a sender")
+        let (batch, result) = self.delivery.pop().expect("the next batch is ready");
+        self.last = Some(self.line.batches.run(batch));
+        self.queue();
+        result
+    }
+
+    /// Waits until the next batch is ready; false if the time is up before.
+    fn wait(&mut self, from: Instant) -> bool {
+        let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
+        while !self.delivery.is_ready() {
+            let finished = match &self.workers {
+                Some(workers) => self.delivery.wait(workers, deadline),
+                None => {
+                    let next = self.delivery.delivered().count();
+                    Some(self.line.make_batches(next..next + 1))
+                }
+            };
+            match finished {
+                Some(finished) => self.delivery.put(finished),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    #[cold]
+    fn timed_out(&self) -> Error {
+        let running = self.line.shared.watch.as_ref().map(|watch| watch.report(|index| self.line.path(index)));
+        let running = running.filter(|report| !report.is_empty()).unwrap_or_else(|| "no sample: the collate".into());
+        let timeout = Seconds(self.timeout.unwrap_or_default());
+        Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "no batch within {timeout}. Being loaded: {running}. The next call waits for the batch again; a larger \
+                 timeout gives it more time"
+            ),
+        )
+    }
+
+    fn is_over(&self) -> bool {
+        self.delivery.delivered().count() == self.line.batches.len()
     }
 }
 
@@ -163,11 +241,8 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let result = if let Some(error) = self.failure.take() {
             Some(Err(error))
-        } else if self.delivered < self.line.batches {
-            let result = self.take();
-            self.delivered += 1;
-            self.queue();
-            Some(result)
+        } else if !self.is_over() {
+            Some(self.take())
         } else {
             None
         };
@@ -190,7 +265,8 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let rest = self.line.batches - self.delivered + usize::from(self.failure.is_some());
+        let delivered = self.delivery.delivered().count();
+        let rest = self.line.batches.len() - delivered + usize::from(self.failure.is_some());
         (rest, Some(rest))
     }
 }
@@ -219,8 +295,8 @@ impl<D: Dataset, C: Collate<D::Sample>> std::fmt::Debug for Epoch<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Epoch")
             .field("epoch", &self.line.epoch)
-            .field("batches", &self.line.batches)
-            .field("delivered", &self.delivered)
+            .field("batches", &self.line.batches.len())
+            .field("delivered", &self.delivery.delivered().count())
             .finish_non_exhaustive()
     }
 }

@@ -7,20 +7,22 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
 use super::WorkerPool;
 use super::pace::{Job, Pace};
+use super::watch::Watch;
 use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
-use crate::sampler::Order;
+use crate::sampler::{Batches, Run};
 use crate::stats::Counters;
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
@@ -31,21 +33,24 @@ pub(super) struct Shared<D, C> {
     pub(super) dataset: D,
     /// The length of the dataset, asked for once.
     pub(super) len: usize,
+    /// Its fingerprint, once somebody wants to know.
+    pub(super) fingerprint: OnceLock<u64>,
     pub(super) collate: C,
     pub(super) seed: u64,
-    pub(super) batch_size: usize,
     pub(super) pace: Pace,
     pub(super) buffers: BufferPool,
     pub(super) counters: Counters,
+    /// Who is loading what, where somebody may ask for it.
+    pub(super) watch: Option<Watch>,
 }
 
 /// One epoch, as its jobs see it.
 pub(super) struct Line<D: Dataset, C: Collate<D::Sample>> {
     pub(super) shared: Arc<Shared<D, C>>,
     pub(super) epoch: u64,
-    pub(super) order: Order,
-    /// How many batches the epoch has.
-    pub(super) batches: usize,
+    pub(super) batches: Batches,
+    /// How many samples the largest batch has: what buffers are sized for.
+    pub(super) capacity: usize,
     /// Whether worker threads make them, or the consumer's own.
     pub(super) has_workers: bool,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
@@ -63,8 +68,9 @@ pub(super) struct Finished<B> {
 /// A batch that several jobs fill.
 struct Assembly<P> {
     batch: usize,
-    /// The lowest position at which a sample failed so far. Samples behind it need not be loaded any more; those
-    /// before it are, so that the error reported is the one a single thread would have met.
+    run: Run,
+    /// The lowest slot at which a sample failed so far. Samples behind it need not be loaded any more; those before it
+    /// are, so that the error reported is the one a single thread would have met.
     failed_at: AtomicUsize,
     arrived: Mutex<Arrived<P>>,
 }
@@ -72,7 +78,7 @@ struct Assembly<P> {
 /// The parts of an assembly that are done.
 struct Arrived<P> {
     missing: usize,
-    /// By position, as they come in.
+    /// By their first slot, as they come in.
     parts: Vec<(usize, P)>,
     failure: Option<(usize, Error)>,
 }
@@ -101,12 +107,14 @@ where
     }
 
     fn queue_parts(self: &Arc<Self>, workers: &WorkerPool, batch: usize, samples: usize) {
-        let parts = match self.cut(batch, samples) {
+        let run = self.batches.run(batch);
+        let parts = match self.cut(&run, samples) {
             Ok(parts) => parts,
             Err(error) => return self.deliver(Finished { first: batch, results: vec![Err(error)] }),
         };
         let assembly = Arc::new(Assembly {
             batch,
+            run,
             failed_at: AtomicUsize::new(usize::MAX),
             arrived: Mutex::new(Arrived {
                 missing: parts.len(),
@@ -114,36 +122,35 @@ where
                 failure: None,
             }),
         });
-        for (positions, part) in parts {
+        for (slots, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
-            workers.spawn(move || line.run_part(&assembly, part, positions));
+            workers.spawn(move || line.run_part(&assembly, part, slots));
         }
     }
 
     /// Starts a batch and cuts it into parts of `samples` samples.
-    fn cut(&self, batch: usize, samples: usize) -> Result<Vec<(Range<usize>, C::Part)>> {
+    fn cut(&self, run: &Run, samples: usize) -> Result<Vec<(Range<usize>, C::Part)>> {
         guarded("starting the batch", || {
-            let positions = self.positions(batch);
-            let mut rest = self.start(&positions);
-            let mut parts = Vec::with_capacity(positions.len().div_ceil(samples));
-            let mut start = positions.start;
-            while positions.end - start > samples {
+            let mut rest = self.start(run);
+            let mut parts = Vec::with_capacity(run.len.div_ceil(samples));
+            let mut start = 0;
+            while run.len - start > samples {
                 let next = self.shared.collate.split_off(&mut rest, samples);
                 parts.push((start..start + samples, std::mem::replace(&mut rest, next)));
                 start += samples;
             }
-            parts.push((start..positions.end, rest));
+            parts.push((start..run.len, rest));
             Ok(parts)
         })
     }
 
     /// Makes one batch from beginning to end on the current thread; `loaded` counts its samples.
     fn make_batch(&self, batch: usize, loaded: &Cell<usize>) -> Result<C::Batch> {
-        let positions = self.positions(batch);
+        let run = self.batches.run(batch);
         guarded("making the batch", || {
-            let mut part = self.start(&positions);
-            match self.fill(&mut part, positions.clone(), || usize::MAX, loaded) {
-                Ok(()) => self.finish(batch, || part),
+            let mut part = self.start(&run);
+            match self.fill(&mut part, &run, 0..run.len, || usize::MAX, loaded) {
+                Ok(()) => self.finish(&run, || part),
                 Err((_, error)) => Err(error),
             }
         })
@@ -177,11 +184,12 @@ where
         Finished { first: batches.start, results }
     }
 
-    fn run_part(&self, assembly: &Assembly<C::Part>, mut part: C::Part, positions: Range<usize>) {
+    fn run_part(&self, assembly: &Assembly<C::Part>, mut part: C::Part, slots: Range<usize>) {
         let started = Instant::now();
-        let start = positions.start;
+        let start = slots.start;
         let loaded = Cell::new(0);
-        let filled = match self.fill(&mut part, positions, || assembly.failed_at.load(Relaxed), &loaded) {
+        let failed_at = || assembly.failed_at.load(Relaxed);
+        let filled = match self.fill(&mut part, &assembly.run, slots, failed_at, &loaded) {
             Ok(()) => Ok(part),
             Err(failure) => {
                 // Before anybody hears of the failure, so that the batch's buffers are back by then.
@@ -197,11 +205,11 @@ where
                 arrived.parts.push((start, part));
                 None
             }
-            Err((position, error)) => {
-                assembly.failed_at.fetch_min(position, Relaxed);
+            Err((slot, error)) => {
+                assembly.failed_at.fetch_min(slot, Relaxed);
                 match &arrived.failure {
-                    Some((earlier, _)) if *earlier < position => Some((position, error)),
-                    _ => arrived.failure.replace((position, error)),
+                    Some((earlier, _)) if *earlier < slot => Some((slot, error)),
+                    _ => arrived.failure.replace((slot, error)),
                 }
             }
         };
@@ -211,7 +219,7 @@ where
 
         discard(late);
         let result = all.map(|(parts, failure)| match failure {
-            None => self.finish(assembly.batch, || self.unite(parts)),
+            None => self.finish(&assembly.run, || self.unite(parts)),
             Some((_, error)) => {
                 discard(parts);
                 Err(error)
@@ -233,24 +241,13 @@ where
         whole
     }
 
-    /// The positions in the order that make up a batch.
-    fn positions(&self, batch: usize) -> Range<usize> {
-        let start = batch * self.shared.batch_size;
-        start..(start + self.shared.batch_size).min(self.order.len())
-    }
-
-    fn start(&self, positions: &Range<usize>) -> C::Part {
+    fn start(&self, run: &Run) -> C::Part {
         let shared = &*self.shared;
-        shared.collate.start(BatchPlan {
-            len: positions.len(),
-            capacity: shared.batch_size,
-            buffers: &shared.buffers,
-            field: 0,
-        })
+        shared.collate.start(BatchPlan { len: run.len, capacity: self.capacity, buffers: &shared.buffers, field: 0 })
     }
 
-    /// Loads the samples at `positions` into `part`; an error comes with the position it happened at. Gives up before
-    /// a sample behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result.
+    /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample
+    /// behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result.
     ///
     /// One `catch_unwind` serves all of them, since it costs more than a cheap sample; `current` remembers which one
     /// was being loaded, and `loaded` is raised by how many were. After a panic or an error the part is dropped, so
@@ -258,27 +255,30 @@ where
     fn fill(
         &self,
         part: &mut C::Part,
-        positions: Range<usize>,
+        run: &Run,
+        slots: Range<usize>,
         failed_at: impl Fn() -> usize,
         loaded: &Cell<usize>,
     ) -> Result<(), (usize, Error)> {
-        let Shared { dataset, len, collate, seed, .. } = &*self.shared;
-        let (start, end) = (positions.start, positions.end);
+        let Shared { dataset, len, collate, seed, watch, .. } = &*self.shared;
+        let (start, end) = (slots.start, slots.end);
         let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            for position in positions {
-                current.set(position);
-                if self.is_cancelled() || position > failed_at() {
+            for slot in slots {
+                current.set(slot);
+                if self.is_cancelled() || slot > failed_at() {
                     return Ok(false);
                 }
-                let index = self.order.get(position);
+                let place = run.place(slot);
+                let index = self.batches.index_at(place);
                 if index >= *len {
                     return Err(Error::new(
                         ErrorKind::Sampler,
                         format!("the sampler gave index {index}, but the dataset has {len} samples"),
                     ));
                 }
-                match dataset.get(index, &mut SampleRng::new(*seed, self.epoch, index)) {
+                let _watched = watch.as_ref().map(|watch| watch.begin(index));
+                match dataset.get(index, &mut SampleRng::new(*seed, self.epoch, place)) {
                     Ok(sample) => collate.push(part, sample)?,
                     Err(error) => return Err(error),
                 }
@@ -290,31 +290,34 @@ where
         let error = match filled {
             Ok(Ok(true)) => return Ok(()),
             Ok(Ok(false)) => Error::new(ErrorKind::Other, "given up"),
-            Ok(Err(error)) => self.with_sample(error, current.get()),
-            Err(panic) => self.with_sample(panicked("loading the sample", panic), current.get()),
+            Ok(Err(error)) => self.with_sample(error, run, current.get()),
+            Err(panic) => self.with_sample(panicked("loading the sample", panic), run, current.get()),
         };
         Err((current.get(), error))
     }
 
-    /// Adds what is known of the sample at `position`.
+    /// Adds what is known of the sample in `slot`.
     #[cold]
-    fn with_sample(&self, error: Error, position: usize) -> Error {
-        let index = self.order.get(position);
+    fn with_sample(&self, error: Error, run: &Run, slot: usize) -> Error {
+        let index = self.batches.index_at(run.place(slot));
         let error = error.with_index(index).with_worker(self.worker());
-        if index >= self.shared.len {
-            return error;
-        }
-        // The dataset has just failed; asking it for a path may fail as well.
-        match guarded("the path", || Ok(self.shared.dataset.path(index))) {
-            Ok(Some(path)) => error.with_path(path),
-            _ => error,
+        match self.path(index) {
+            Some(path) => error.with_path(path),
+            None => error,
         }
     }
 
+    /// The path of a sample, as far as the dataset knows it. It has just failed, or is stuck; asking it for a path may
+    /// fail as well.
+    pub(super) fn path(&self, index: usize) -> Option<PathBuf> {
+        let known = index < self.shared.len;
+        known.then(|| guarded("the path", || Ok(self.shared.dataset.path(index))).ok().flatten()).flatten()
+    }
+
     /// Turns a full part into the batch.
-    fn finish(&self, batch: usize, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
+    fn finish(&self, run: &Run, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
         guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
-            let indices = self.positions(batch).map(|position| self.order.get(position)).collect();
+            let indices = (0..run.len).map(|slot| self.batches.index_at(run.place(slot))).collect();
             error.with_batch(indices).with_worker(self.worker())
         })
     }

@@ -1,21 +1,30 @@
 //! The loader: what is set once (`Loader`), what runs (`Epoch`), what the workers do (`line`).
 
 mod builder;
+mod delivery;
 mod epoch;
 mod line;
+mod masked;
 mod orders;
 mod pace;
+mod settings;
+mod state;
+mod watch;
 mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 pub use builder::LoaderBuilder;
 pub use epoch::Epoch;
+pub use masked::Masked;
+pub use state::LoaderState;
 pub use workers::WorkerPool;
 
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::stats::Stats;
 use line::Shared;
 use orders::Orders;
@@ -42,8 +51,8 @@ pub struct Loader<D, C = Stack> {
     orders: Arc<Orders>,
     /// `None` loads in the caller's thread.
     workers: Option<WorkerPool>,
-    drop_last: bool,
     in_order: bool,
+    timeout: Option<Duration>,
     next_epoch: AtomicU64,
 }
 
@@ -73,14 +82,39 @@ where
         Epoch::start(self, epoch)
     }
 
-    /// How many batches an epoch over the whole dataset has. A sampler with a `num_samples` of its own may make it
-    /// more or fewer: then ask the [`Epoch`].
-    pub fn len(&self) -> usize {
-        let (samples, batch_size) = (self.shared.len, self.shared.batch_size);
-        if self.drop_last { samples / batch_size } else { samples.div_ceil(batch_size) }
+    /// Goes on where a state says: the rest of its epoch, without loading anything of what was had. Then
+    /// [`epoch`](Loader::epoch) goes on with the next one.
+    ///
+    /// The batches are those of the run that was not interrupted, byte for byte. The number of workers may be another one,
+    /// and the number of ranks or the batch size as well: what is left of the epoch is dealt out anew.
+    ///
+    /// # Errors
+    ///
+    /// If the state is of another dataset, seed or order, which the text names; or if the sampler fails.
+    pub fn resume(&self, state: &LoaderState) -> Result<Epoch<D, C>> {
+        let batches = self.orders.peek(state.epoch)?;
+        state.check(&LoaderState::new(&self.shared, &self.orders, state.epoch, &batches), batches.dealt())?;
+        self.next_epoch.store(state.epoch.wrapping_add(1), Relaxed);
+        Ok(Epoch::resume(self, &batches, state))
     }
 
-    /// Whether an epoch has no batches.
+    /// The state before the next epoch. Within an epoch, [`Epoch::state`].
+    ///
+    /// # Errors
+    ///
+    /// If the sampler fails.
+    pub fn state(&self) -> Result<LoaderState> {
+        let epoch = self.next_epoch.load(Relaxed);
+        Ok(LoaderState::new(&self.shared, &self.orders, epoch, &self.orders.peek(epoch)?))
+    }
+
+    /// How many batches the next epoch has (on this rank); 0 if the sampler fails. If nobody did so far, this draws its
+    /// order.
+    pub fn len(&self) -> usize {
+        self.orders.peek(self.next_epoch.load(Relaxed)).map_or(0, |batches| batches.len())
+    }
+
+    /// Whether the next epoch has no batches.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -112,7 +146,7 @@ where
     D: Dataset + 'static,
     C: Collate<D::Sample> + 'static,
 {
-    type Item = crate::Result<C::Batch>;
+    type Item = Result<C::Batch>;
     type IntoIter = Epoch<D, C>;
 
     fn into_iter(self) -> Epoch<D, C> {
@@ -124,7 +158,6 @@ impl<D: Dataset, C> std::fmt::Debug for Loader<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
             .field("samples", &self.shared.len)
-            .field("batch_size", &self.shared.batch_size)
             .field("workers", &self.workers)
             .field("seed", &self.shared.seed)
             .finish_non_exhaustive()

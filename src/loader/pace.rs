@@ -12,7 +12,6 @@ const JOB: Duration = Duration::from_micros(50);
 const MOST_AHEAD: usize = 256;
 
 pub(super) struct Pace {
-    batch_size: usize,
     num_workers: usize,
     /// `None`: by cost.
     prefetch_batches: Option<usize>,
@@ -42,13 +41,8 @@ impl Job {
 }
 
 impl Pace {
-    pub(super) fn new(
-        batch_size: usize,
-        num_workers: usize,
-        prefetch_batches: Option<usize>,
-        chunk_size: Option<usize>,
-    ) -> Self {
-        Pace { batch_size, num_workers, prefetch_batches, chunk_size, sample_cost: AtomicU64::new(0) }
+    pub(super) fn new(num_workers: usize, prefetch_batches: Option<usize>, chunk_size: Option<usize>) -> Self {
+        Pace { num_workers, prefetch_batches, chunk_size, sample_cost: AtomicU64::new(0) }
     }
 
     /// How many batches may be ahead, where a batch is not a matter of microseconds.
@@ -61,8 +55,8 @@ impl Pace {
         self.prefetch_batches.unwrap_or(MOST_AHEAD.max(self.num_workers + 1))
     }
 
-    /// How many batches may be ahead now.
-    pub(super) fn window(&self, buffers: &BufferPool) -> usize {
+    /// How many batches of `batch_size` samples may be ahead now.
+    pub(super) fn window(&self, batch_size: usize, buffers: &BufferPool) -> usize {
         let base = self.prefetch_batches();
         if self.prefetch_batches.is_some() {
             return base;
@@ -71,28 +65,28 @@ impl Pace {
         // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
         // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
         // for. For batches that take long, this is less than the base.
-        let ahead = (16 * self.num_workers).saturating_mul(samples) / self.batch_size;
+        let ahead = (16 * self.num_workers).saturating_mul(samples) / batch_size;
         let most = buffers.reserve().map_or(MOST_AHEAD, |reserve| reserve.saturating_sub(2)).min(MOST_AHEAD);
         ahead.min(most).max(base)
     }
 
-    /// How to cut the work ahead, given the window.
-    pub(super) fn job(&self, window: usize) -> Job {
+    /// How to cut the work ahead, batches of `batch_size` samples, given the window.
+    pub(super) fn job(&self, batch_size: usize, window: usize) -> Job {
         let samples = match (self.chunk_size, self.samples_per_job()) {
             (Some(chunk_size), _) => chunk_size,
             // Cutting a batch for the sake of less than a job is not worth the hand-over.
-            (None, Some(samples)) if 2 * samples > self.batch_size => samples.max(self.batch_size),
+            (None, Some(samples)) if 2 * samples > batch_size => samples.max(batch_size),
             (None, Some(samples)) => samples,
             // Nothing is known yet: small parts, because the first batch is being waited for.
-            (None, None) => self.batch_size.div_ceil(8 * self.num_workers.max(1)),
+            (None, None) => batch_size.div_ceil(8 * self.num_workers.max(1)),
         };
-        if samples < self.batch_size && self.num_workers > 1 {
+        if samples < batch_size && self.num_workers > 1 {
             // Parts of equal size rather than one small rest.
-            return Job::Parts(self.batch_size.div_ceil(self.batch_size.div_ceil(samples)));
+            return Job::Parts(batch_size.div_ceil(batch_size.div_ceil(samples)));
         }
         // Enough jobs in the window that each worker has one in hand and one in the queue.
         let most = (window / (2 * self.num_workers.max(1))).max(1);
-        Job::Batches((samples / self.batch_size).clamp(1, most))
+        Job::Batches((samples / batch_size).clamp(1, most))
     }
 
     /// Takes note that `samples` samples took `time`.
@@ -120,39 +114,39 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(batch_size: usize, num_workers: usize) -> Pace {
-        Pace::new(batch_size, num_workers, None, None)
+    fn pace(num_workers: usize) -> Pace {
+        Pace::new(num_workers, None, None)
     }
 
     #[test]
     fn samples_that_take_long_go_one_by_one() {
-        let pace = pace(64, 2);
+        let pace = pace(2);
         pace.measured(1, Duration::from_millis(1));
-        assert_eq!(pace.job(3), Job::Parts(1));
-        assert_eq!(pace.window(&BufferPool::new(5)), 3);
+        assert_eq!(pace.job(64, 3), Job::Parts(1));
+        assert_eq!(pace.window(64, &BufferPool::new(5)), 3);
     }
 
     #[test]
     fn an_unknown_batch_is_cut_for_all_workers() {
-        assert_eq!(pace(64, 2).job(3), Job::Parts(4));
-        assert_eq!(pace(64, 1).job(2), Job::Batches(1));
-        assert_eq!(pace(1, 4).job(5), Job::Batches(1));
+        assert_eq!(pace(2).job(64, 3), Job::Parts(4));
+        assert_eq!(pace(1).job(64, 2), Job::Batches(1));
+        assert_eq!(pace(4).job(1, 5), Job::Batches(1));
     }
 
     #[test]
     fn cheap_samples_go_by_many_batches_and_further_ahead() {
-        let pace = pace(128, 2);
+        let pace = pace(2);
         pace.measured(1_000_000, Duration::from_millis(3));
         let buffers = BufferPool::new(5);
-        assert_eq!(pace.window(&buffers), 256);
-        assert_eq!(pace.job(256), Job::Batches(64));
+        assert_eq!(pace.window(128, &buffers), 256);
+        assert_eq!(pace.job(128, 256), Job::Batches(64));
     }
 
     #[test]
     fn what_the_user_sets_holds_whatever_the_cost() {
-        let pace = Pace::new(128, 2, Some(4), Some(48));
+        let pace = Pace::new(2, Some(4), Some(48));
         pace.measured(1_000_000, Duration::from_millis(3));
-        assert_eq!(pace.window(&BufferPool::new(6)), 4);
-        assert_eq!(pace.job(4), Job::Parts(43));
+        assert_eq!(pace.window(128, &BufferPool::new(6)), 4);
+        assert_eq!(pace.job(128, 4), Job::Parts(43));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::line::guarded;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A pool of worker threads; a handle, cheap to clone.
@@ -32,6 +33,19 @@ impl WorkerPool {
             .map_err(|source| {
                 Error::new(ErrorKind::Config, format!("cannot start {num_workers} worker threads")).with_source(source)
             })
+    }
+
+    /// Runs `init` once on each thread, with its number, and waits for all of them.
+    ///
+    /// # Errors
+    ///
+    /// The first that failed or panicked.
+    pub(super) fn init(&self, init: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+        let done = self.0.broadcast(|thread| {
+            let worker = thread.index();
+            guarded("worker_init_fn", || init(worker)).map_err(|error| error.with_worker(Some(worker)))
+        });
+        done.into_iter().collect()
     }
 
     /// How many threads there are.

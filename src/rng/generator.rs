@@ -3,6 +3,8 @@
 //! The engine is mt19937 (Matsumoto and Nishimura, 1998) as in `aten/src/ATen/core/MT19937RNGEngine.h`; what is
 //! made of its words follows `CPUGeneratorImpl.cpp` and `randperm_cpu` in `TensorFactories.cpp` (torch 2.11).
 
+use crate::error::{Error, ErrorKind, Result};
+
 const N: usize = 624;
 const M: usize = 397;
 
@@ -17,11 +19,27 @@ const WIDE_PERMUTATION: usize = (u32::MAX / 20) as usize;
 /// // torch.randperm(10, generator=torch.Generator().manual_seed(0))
 /// assert_eq!(Generator::manual_seed(0).randperm(10), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
 /// ```
-#[derive(Clone)]
+///
+/// A Python run is continued by way of its bytes: [`state`](Generator::state) is `g.get_state()` there, and
+/// [`from_state`](Generator::from_state) is `g.set_state(…)`.
+#[derive(Clone, PartialEq)]
 pub struct Generator {
     state: [u32; N],
     /// How many words of `state` are drawn; all of them means that the next draw twists first.
     drawn: usize,
+    /// What torch keeps beside the engine. Nothing here draws from it, but it must survive a round trip.
+    kept: Kept,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Kept {
+    /// The seed as it was given, all 64 bits.
+    seed: u64,
+    /// Whether the words are still the seed's own. torch counts them as none drawn, although it twists first.
+    seeded: bool,
+    /// The second half of a pair of normally distributed doubles, and of floats.
+    normal: Option<f64>,
+    normal_f32: Option<f32>,
 }
 
 impl Generator {
@@ -34,7 +52,77 @@ impl Generator {
             let previous = state[i - 1];
             state[i] = (previous ^ (previous >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
         }
-        Generator { state, drawn: N }
+        Generator { state, drawn: N, kept: Kept { seed, seeded: true, normal: None, normal_f32: None } }
+    }
+
+    /// The seed it was made with (`g.initial_seed()`).
+    pub fn initial_seed(&self) -> u64 {
+        self.kept.seed
+    }
+
+    /// The state as torch writes it: the 5,056 bytes of `g.get_state()`.
+    pub fn state(&self) -> Vec<u8> {
+        let Kept { seed, seeded, normal, normal_f32 } = self.kept;
+        let next = if seeded { 0 } else { self.drawn };
+        let left = if seeded { 1 } else { N + 1 - self.drawn };
+        let mut bytes = Vec::with_capacity(layout::BYTES);
+        bytes.extend(seed.to_ne_bytes());
+        bytes.extend((left as i32).to_ne_bytes());
+        bytes.extend(1_i32.to_ne_bytes()); // "seeded"
+        bytes.extend((next as u64).to_ne_bytes());
+        self.state.iter().for_each(|&word| bytes.extend(u64::from(word).to_ne_bytes()));
+        bytes.extend(0_f64.to_ne_bytes()); // normal_x, out of use
+        bytes.extend(normal.unwrap_or(0.0).to_ne_bytes());
+        bytes.extend(0_f64.to_ne_bytes()); // normal_rho, out of use
+        bytes.extend(i32::from(normal.is_some()).to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(normal_f32.unwrap_or(0.0).to_ne_bytes());
+        bytes.extend([u8::from(normal_f32.is_some()), 0, 0, 0]);
+        bytes
+    }
+
+    /// The generator that is in the state that torch wrote: `g.set_state(…)`, from `g.get_state().numpy().tobytes()`.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not the state of torch's CPU generator.
+    pub fn from_state(bytes: &[u8]) -> Result<Self> {
+        let refuse = |why: String| {
+            Err(Error::new(
+                ErrorKind::Decode,
+                format!("not a state of torch's CPU generator: {why}. Give it the bytes of g.get_state()"),
+            ))
+        };
+        if bytes.len() != layout::BYTES {
+            return refuse(format!("{} bytes instead of {}", bytes.len(), layout::BYTES));
+        }
+        fn at<const L: usize>(bytes: &[u8], offset: usize) -> [u8; L] {
+            bytes[offset..offset + L].try_into().expect("the slice has this length")
+        }
+        let u64_at = |offset| u64::from_ne_bytes(at(bytes, offset));
+        let i32_at = |offset| i32::from_ne_bytes(at(bytes, offset));
+        let (left, next) = (i32_at(layout::LEFT), u64_at(layout::NEXT));
+        let seeded = (left, next) == (1, 0);
+        let mid_block = (1..=N as u64).contains(&next) && left == (N as u64 + 1 - next) as i32;
+        if !(seeded || mid_block) {
+            return refuse(format!("{left} words left and {next} drawn of {N}"));
+        }
+        if i32_at(layout::SEEDED) != 1 {
+            return refuse("it was never seeded".into());
+        }
+        let mut state = [0; N];
+        for (i, word) in state.iter_mut().enumerate() {
+            let wide = u64_at(layout::WORDS + 8 * i);
+            *word = match u32::try_from(wide) {
+                Ok(narrow) => narrow,
+                Err(_) => return refuse(format!("word {i} is {wide:#x}, which is more than 32 bits")),
+            };
+        }
+        let normal = (i32_at(layout::HAS_NORMAL) != 0).then(|| f64::from_ne_bytes(at(bytes, layout::NORMAL)));
+        let normal_f32 =
+            (bytes[layout::HAS_NORMAL_F32] != 0).then(|| f32::from_ne_bytes(at(bytes, layout::NORMAL_F32)));
+        let kept = Kept { seed: u64_at(0), seeded, normal, normal_f32 };
+        Ok(Generator { state, drawn: if seeded { N } else { next as usize }, kept })
     }
 
     /// The next 32 random bits.
@@ -131,7 +219,7 @@ impl Generator {
     }
 
     /// Passes over `count` 32-bit draws.
-    fn skip(&mut self, mut count: usize) {
+    pub(super) fn skip(&mut self, mut count: usize) {
         while count > N - self.drawn {
             count -= N - self.drawn;
             self.twist();
@@ -170,12 +258,27 @@ impl Generator {
         }
         s[N - 1] = next(s[N - 1], s[0], s[M - 1]);
         self.drawn = 0;
+        self.kept.seeded = false;
     }
+}
+
+/// Where things are in torch's bytes (`CPUGeneratorImplStateLegacy` and what follows it, in `CPUGeneratorImpl.cpp`).
+/// Numbers are in the machine's own byte order, as torch copies its structs.
+mod layout {
+    pub(super) const LEFT: usize = 8;
+    pub(super) const SEEDED: usize = 12;
+    pub(super) const NEXT: usize = 16;
+    pub(super) const WORDS: usize = 24;
+    pub(super) const NORMAL: usize = WORDS + 8 * super::N + 8;
+    pub(super) const HAS_NORMAL: usize = NORMAL + 16;
+    pub(super) const NORMAL_F32: usize = HAS_NORMAL + 8;
+    pub(super) const HAS_NORMAL_F32: usize = NORMAL_F32 + 4;
+    pub(super) const BYTES: usize = HAS_NORMAL_F32 + 4;
 }
 
 impl std::fmt::Debug for Generator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Generator").field("state0", &self.state[0]).field("drawn", &self.drawn).finish()
+        f.debug_struct("Generator").field("seed", &self.kept.seed).field("drawn", &self.drawn).finish_non_exhaustive()
     }
 }
 
@@ -267,6 +370,40 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_state_brings_back_the_generator_whatever_was_drawn() {
+        for drawn in [0, 1, 2, 623, 624, 625, 1248, 2000] {
+            let mut generator = Generator::manual_seed(u64::MAX - 4);
+            generator.skip(drawn);
+            generator.kept.normal = Some(0.25).filter(|_| drawn % 2 == 1);
+            generator.kept.normal_f32 = Some(-1.5).filter(|_| drawn > 600);
+            let state = generator.state();
+            assert_eq!(state.len(), 5056);
+            let mut again = Generator::from_state(&state).unwrap();
+            assert!(again == generator, "after {drawn}");
+            assert_eq!(again.state(), state);
+            assert_eq!(again.random64(), generator.random64());
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_state_are_refused_with_the_reason() {
+        let state = Generator::manual_seed(0).state();
+        let with = |offset: usize, value: u8| {
+            let mut state = state.clone();
+            state[offset] = value;
+            Generator::from_state(&state).unwrap_err().to_string()
+        };
+        assert_eq!(
+            Generator::from_state(&state[1..]).unwrap_err().to_string(),
+            "not a state of torch's CPU generator: 5055 bytes instead of 5056. Give it the bytes of g.get_state()"
+        );
+        assert!(with(layout::LEFT, 9).contains("9 words left and 0 drawn of 624"));
+        assert!(with(layout::NEXT, 3).contains("1 words left and 3 drawn of 624"));
+        assert!(with(layout::SEEDED, 0).contains("it was never seeded"));
+        assert!(with(layout::WORDS + 8 * 5 + 4, 1).contains("word 5 is 0x1"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The generator of one sample: Philox4x32-10, keyed by (seed, epoch, index).
+//! The generator of one sample: Philox4x32-10, keyed by (seed, epoch, place).
 //!
 //! Philox (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) turns a counter
 //! into random words with no state to carry: what a sample draws depends on its key alone, and not on the thread,
 //! the order or the process in which it is loaded.
 
-/// A sample's own random numbers, keyed by (seed, epoch, index).
+/// A sample's own random numbers, keyed by (seed, epoch, place), where the place is the sample's in the epoch's order.
 ///
-/// The same sample draws the same numbers on any number of workers, in any order, after any resume; another epoch
-/// draws others. Nothing is computed until the first draw, so a dataset that draws nothing pays nothing.
+/// The same sample draws the same numbers on any number of workers or ranks, in batches of any size, after any resume;
+/// another epoch draws others, and so does a sample that a sampler draws again in the same epoch. Nothing is computed until
+/// the first draw, so a dataset that draws nothing pays nothing.
 ///
 /// ```
 /// use sutler::SampleRng;
@@ -18,7 +19,7 @@
 #[derive(Clone, Debug)]
 pub struct SampleRng {
     key: [u32; 2],
-    /// Block number, epoch, index low, index high.
+    /// Block number, epoch, place low, place high.
     counter: [u32; 4],
     block: [u32; 4],
     /// Words of `block` already given out; all four at the start.
@@ -26,14 +27,14 @@ pub struct SampleRng {
 }
 
 impl SampleRng {
-    /// The generator of sample `index` in epoch `epoch` of a run with seed `seed`.
+    /// The generator of the sample at `place` in the order of epoch `epoch`, in a run with seed `seed`.
     ///
     /// Epochs are told apart by their low 32 bits.
-    pub fn new(seed: u64, epoch: u64, index: usize) -> Self {
-        let index = index as u64;
+    pub fn new(seed: u64, epoch: u64, place: usize) -> Self {
+        let place = place as u64;
         SampleRng {
             key: [seed as u32, (seed >> 32) as u32],
-            counter: [0, epoch as u32, index as u32, (index >> 32) as u32],
+            counter: [0, epoch as u32, place as u32, (place >> 32) as u32],
             block: [0; 4],
             used: 4,
         }
@@ -113,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn seed_epoch_and_index_each_change_the_draws() {
-        let draw = |seed, epoch, index| SampleRng::new(seed, epoch, index).next_u64();
+    fn seed_epoch_and_place_each_change_the_draws() {
+        let draw = |seed, epoch, place| SampleRng::new(seed, epoch, place).next_u64();
         let draws =
             [draw(0, 0, 0), draw(1, 0, 0), draw(1 << 32, 0, 0), draw(0, 1, 0), draw(0, 0, 1), draw(0, 0, 1 << 32)];
         for (i, a) in draws.iter().enumerate() {

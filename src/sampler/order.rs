@@ -1,37 +1,63 @@
 //! `Order`: the indices of one epoch, with random access.
 
+use std::fmt;
+use std::sync::Arc;
+
+use super::Distributed;
+use super::share::Share;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::{Fingerprint, probes};
+
 /// The order of one epoch: which sample stands at which position.
 ///
 /// Random access is what a resume (start at a position) and a rank (every n-th position) need. Made by
-/// [`sequential`](Order::sequential), or from any list or iterator of indices.
+/// [`sequential`](Order::sequential), from any list or iterator of indices, or by a function of the position.
 #[derive(Clone, Debug)]
-pub struct Order(Repr);
+pub struct Order {
+    indices: Indices,
+    share: Share,
+}
 
-#[derive(Clone, Debug)]
-enum Repr {
+#[derive(Clone)]
+enum Indices {
     Sequential(usize),
     // Four bytes an index do for all but the largest sets, and halve what a shuffled epoch holds in memory.
-    Narrow(Vec<u32>),
-    Wide(Vec<usize>),
+    Narrow(Arc<[u32]>),
+    Wide(Arc<[usize]>),
+    Computed(usize, Arc<dyn Fn(usize) -> usize + Send + Sync>),
 }
 
 impl Order {
     /// `0, 1, … len - 1`, in no memory.
     pub fn sequential(len: usize) -> Self {
-        Order(Repr::Sequential(len))
+        Order::new(Indices::Sequential(len))
+    }
+
+    /// The index at each position below `len` by a function of the position: an order that takes no memory, whatever
+    /// its length. The function must be pure.
+    ///
+    /// ```
+    /// use sutler::Order;
+    ///
+    /// let backwards = Order::from_fn(1_000_000_000_000, |position| 999_999_999_999 - position);
+    /// assert_eq!(backwards.get(1), 999_999_999_998);
+    /// ```
+    pub fn from_fn(len: usize, index: impl Fn(usize) -> usize + Send + Sync + 'static) -> Self {
+        Order::new(Indices::Computed(len, Arc::new(index)))
     }
 
     pub(crate) fn narrow(indices: Vec<u32>) -> Self {
-        Order(Repr::Narrow(indices))
+        Order::new(Indices::Narrow(indices.into()))
     }
 
-    /// How many samples the epoch has.
+    fn new(indices: Indices) -> Self {
+        let share = Share::whole(indices.len());
+        Order { indices, share }
+    }
+
+    /// How many samples the epoch has, for this rank.
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Sequential(len) => *len,
-            Repr::Narrow(indices) => indices.len(),
-            Repr::Wide(indices) => indices.len(),
-        }
+        self.share.len()
     }
 
     /// Whether the epoch has no samples.
@@ -46,31 +72,93 @@ impl Order {
     /// If `position` is not below [`len`](Order::len).
     #[inline]
     pub fn get(&self, position: usize) -> usize {
-        match &self.0 {
-            Repr::Sequential(len) => {
-                assert!(position < *len, "position {position} of an order of {len}");
-                position
-            }
-            Repr::Narrow(indices) => indices[position] as usize,
-            Repr::Wide(indices) => indices[position],
-        }
+        assert!(position < self.len(), "position {position} of an order of {}", self.len());
+        self.index_at(self.share.place(position))
     }
 
     /// All indices, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         (0..self.len()).map(|position| self.get(position))
     }
+
+    /// One rank's share of this order, as torch's `DistributedSampler` deals it out: positions `rank`,
+    /// `rank + world_size`, and so on. Where the ranks do not come out even, the order is padded from its front, or
+    /// with [`Distributed::drop_last`] cut short.
+    ///
+    /// # Errors
+    ///
+    /// If it is shared out already.
+    pub fn shard(self, distributed: &Distributed) -> Result<Self> {
+        if self.share.world() > 1 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the order is already shared out among ranks: use either a DistributedSampler or distributed(…)",
+            ));
+        }
+        Ok(Order { share: self.share.among(distributed), ..self })
+    }
+
+    /// The index at a place of the whole order.
+    #[inline]
+    pub(super) fn index_at(&self, place: usize) -> usize {
+        let place = self.share.unit(place);
+        match &self.indices {
+            Indices::Sequential(_) => place,
+            Indices::Narrow(indices) => indices[place] as usize,
+            Indices::Wide(indices) => indices[place],
+            Indices::Computed(_, index) => index(place),
+        }
+    }
+
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// What is left of the order from `place` of the whole on.
+    pub(super) fn starting_at(&self, place: usize) -> Self {
+        Order { indices: self.indices.clone(), share: self.share.starting_at(place) }
+    }
+
+    /// Tells this order from others, by its length and some of its indices; however it is shared out.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let len = self.indices.len();
+        let mut print = Fingerprint::new();
+        print.add(len as u64);
+        probes(len).for_each(|place| print.add(self.index_at(place) as u64));
+        print
+    }
+}
+
+impl Indices {
+    fn len(&self) -> usize {
+        match self {
+            Indices::Sequential(len) | Indices::Computed(len, _) => *len,
+            Indices::Narrow(indices) => indices.len(),
+            Indices::Wide(indices) => indices.len(),
+        }
+    }
+}
+
+impl fmt::Debug for Indices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Indices::Sequential(_) => "sequential",
+            Indices::Narrow(_) | Indices::Wide(_) => "listed",
+            Indices::Computed(..) => "computed",
+        };
+        write!(f, "{} {kind}", self.len())
+    }
 }
 
 impl From<Vec<usize>> for Order {
     fn from(indices: Vec<usize>) -> Self {
-        Order(Repr::Wide(indices))
+        Order::new(Indices::Wide(indices.into()))
     }
 }
 
 impl FromIterator<usize> for Order {
     fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> Self {
-        Order::from(indices.into_iter().collect::<Vec<_>>())
+        Order::new(Indices::Wide(indices.into_iter().collect()))
     }
 }
 
@@ -84,6 +172,7 @@ mod tests {
             (Order::sequential(3), vec![0, 1, 2]),
             (Order::narrow(vec![2, 0, 2]), vec![2, 0, 2]),
             (Order::from(vec![7, 9]), vec![7, 9]),
+            (Order::from_fn(3, |position| 10 - position), vec![10, 9, 8]),
             (Order::sequential(0), vec![]),
         ] {
             assert_eq!(order.iter().collect::<Vec<_>>(), expected);
@@ -95,5 +184,12 @@ mod tests {
     #[should_panic(expected = "position 3 of an order of 3")]
     fn a_position_past_the_end_panics() {
         Order::sequential(3).get(3);
+    }
+
+    #[test]
+    fn an_order_is_shared_out_once() {
+        let two = Distributed::new(0, 2).unwrap();
+        let error = Order::sequential(9).shard(&two).unwrap().shard(&two).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

@@ -3,15 +3,12 @@
 //! The rules are those of `torch/utils/data/sampler.py` and, for what a loader draws from a generator that it shares
 //! with its sampler, of `torch/utils/data/dataloader.py` (torch 2.11).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use super::replay::{Replay, Sharing, shared_with_loader};
 use super::{Order, Sampler};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::{Generator, PermutationIndex};
 
 /// Samples in random order, in the order in which torch draws them (`torch.utils.data.RandomSampler`).
-///
-/// What a sample draws is keyed by its index: one that comes twice in an epoch is augmented the same way twice.
 ///
 /// Without replacement each sample comes once; [`num_samples`](RandomSampler::num_samples) asks for fewer or more,
 /// [`replacement`](RandomSampler::replacement) draws each one independently.
@@ -26,53 +23,26 @@ use crate::rng::{Generator, PermutationIndex};
 /// ```
 #[derive(Debug)]
 pub struct RandomSampler {
-    generator: Generator,
-    sharing: Sharing,
+    replay: Replay,
+    /// Whether each epoch takes one int64 to seed a fresh generator, as torch does where it is given none.
+    seeds_anew: bool,
     replacement: bool,
     num_samples: Option<usize>,
-    /// Where the last call left the generator. An epoch's order is defined by replaying all epochs before it; this
-    /// spares the replay to the run that goes through them one by one.
-    replayed: Mutex<Option<Replayed>>,
-}
-
-#[derive(Debug)]
-struct Replayed {
-    epoch: u64,
-    len: usize,
-    /// The generator as it is when `epoch` begins.
-    generator: Generator,
-}
-
-/// Who else draws from the generator at each epoch, before the sampler does.
-#[derive(Clone, Copy, Debug)]
-enum Sharing {
-    /// Nobody.
-    Own,
-    /// A `DataLoader` takes one int64, its base seed, whenever an iterator is made.
-    Loader,
-    /// The same, and the sampler has no generator: it takes one int64 to seed a fresh one.
-    Global,
 }
 
 impl RandomSampler {
     /// A random order each epoch, drawn from `generator` as it goes on from epoch to epoch.
     pub fn new(generator: Generator) -> Self {
-        Self::sharing(generator, Sharing::Own)
-    }
-
-    /// The sampler of `DataLoader(shuffle=True, generator=generator)`: the loader draws its base seed first.
-    pub(crate) fn of_loader(generator: Generator) -> Self {
-        Self::sharing(generator, Sharing::Loader)
+        let replay = Replay::new(generator, Sharing::Own);
+        RandomSampler { replay, seeds_anew: false, replacement: false, num_samples: None }
     }
 
     /// The sampler of `DataLoader(shuffle=True)` where `generator` is torch's global one.
     pub(crate) fn of_global(generator: Generator) -> Self {
-        Self::sharing(generator, Sharing::Global)
+        RandomSampler { seeds_anew: true, ..RandomSampler::new(generator) }
     }
 
-    fn sharing(generator: Generator, sharing: Sharing) -> Self {
-        RandomSampler { generator, sharing, replacement: false, num_samples: None, replayed: Mutex::new(None) }
-    }
+    shared_with_loader!(replay);
 
     /// Whether a sample may come again before all have come (default: false).
     pub fn replacement(mut self, replacement: bool) -> Self {
@@ -86,17 +56,10 @@ impl RandomSampler {
         self
     }
 
-    fn replayed(&self) -> MutexGuard<'_, Option<Replayed>> {
-        self.replayed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Draws what an epoch draws, and forgets it.
     fn skip(&self, generator: &mut Generator, len: usize) {
-        if let Sharing::Loader | Sharing::Global = self.sharing {
-            generator.random();
-        }
         let num_samples = self.num_samples.unwrap_or(len);
-        if let Sharing::Global = self.sharing {
+        if self.seeds_anew {
             generator.random();
         } else if self.replacement {
             generator.skip_randint(len, num_samples);
@@ -105,20 +68,13 @@ impl RandomSampler {
         }
     }
 
-    /// One epoch, from the generator as it stands when the epoch begins.
+    /// One epoch, from the generator as it stands when the sampler's turn comes.
     fn draw(&self, generator: &mut Generator, len: usize) -> Order {
-        match self.sharing {
-            Sharing::Own => self.draw_indices(generator, len),
-            Sharing::Loader => {
-                generator.random();
-                self.draw_indices(generator, len)
-            }
-            Sharing::Global => {
-                generator.random();
-                let seed = generator.random() as u64;
-                self.draw_indices(&mut Generator::manual_seed(seed), len)
-            }
+        if self.seeds_anew {
+            let seed = generator.random() as u64;
+            return self.draw_indices(&mut Generator::manual_seed(seed), len);
         }
+        self.draw_indices(generator, len)
     }
 
     fn draw_indices(&self, generator: &mut Generator, len: usize) -> Order {
@@ -158,19 +114,7 @@ impl Sampler for RandomSampler {
                 "a random order needs at least one sample: the dataset is empty, or num_samples is 0",
             ));
         }
-        // Not locked while drawing, which can take long: who comes meanwhile starts from the beginning.
-        let replayed = self.replayed().take();
-        let (mut at, mut generator) = match replayed {
-            Some(r) if r.len == len && r.epoch <= epoch => (r.epoch, r.generator),
-            _ => (0, self.generator.clone()),
-        };
-        while at < epoch {
-            self.skip(&mut generator, len);
-            at += 1;
-        }
-        let order = self.draw(&mut generator, len);
-        *self.replayed() = Some(Replayed { epoch: epoch.wrapping_add(1), len, generator });
-        Ok(order)
+        Ok(self.replay.draw(epoch, len, |generator| self.skip(generator, len), |generator| self.draw(generator, len)))
     }
 }
 
@@ -183,7 +127,12 @@ mod tests {
         type Shape = fn(RandomSampler) -> RandomSampler;
         let shapes: [Shape; 4] =
             [|s| s, |s| s.num_samples(4), |s| s.num_samples(25), |s| s.num_samples(25).replacement(true)];
-        let makes = [RandomSampler::new, RandomSampler::of_loader, RandomSampler::of_global];
+        let makes: [fn(Generator) -> RandomSampler; 4] = [
+            RandomSampler::new,
+            |generator| RandomSampler::new(generator).shared_with_loader(false),
+            |generator| RandomSampler::new(generator).shared_with_loader(true),
+            |generator| RandomSampler::of_global(generator).shared_with_loader(false),
+        ];
         for (make, shape) in makes.into_iter().flat_map(|make| shapes.map(|shape| (make, shape))) {
             let in_turn = shape(make(Generator::manual_seed(3)));
             let orders: Vec<Vec<usize>> = (0..4).map(|e| in_turn.order(e, 10).unwrap().iter().collect()).collect();

@@ -1,0 +1,123 @@
+//! `Delivery`: finished batches, from the channel to the consumer, in order or as they come.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::WorkerPool;
+use super::line::Finished;
+use crate::error::Result;
+
+/// What is between the workers and the consumer of one epoch.
+pub(super) struct Delivery<B> {
+    finished: Receiver<Finished<B>>,
+    in_order: bool,
+    /// Batches that were finished and not yet delivered, with their numbers. In order, place 0 is the next one due and
+    /// there may be gaps; else there are none.
+    ready: VecDeque<Option<(usize, Result<B>)>>,
+    delivered: Delivered,
+}
+
+/// Which batches the consumer has had.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delivered {
+    /// All before this one,
+    pub(super) first: usize,
+    /// and these behind it.
+    pub(super) beyond: BTreeSet<usize>,
+}
+
+impl Delivered {
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.first + self.beyond.len()
+    }
+
+    fn add(&mut self, batch: usize) {
+        if batch > self.first {
+            self.beyond.insert(batch);
+            return;
+        }
+        self.first += 1;
+        while self.beyond.remove(&self.first) {
+            self.first += 1;
+        }
+    }
+}
+
+impl<B> Delivery<B> {
+    pub(super) fn new(finished: Receiver<Finished<B>>, in_order: bool) -> Self {
+        Delivery { finished, in_order, ready: VecDeque::new(), delivered: Delivered::default() }
+    }
+
+    pub(super) fn delivered(&self) -> &Delivered {
+        &self.delivered
+    }
+
+    /// Whether the next batch to deliver is there.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.ready.front(), Some(Some(_)))
+    }
+
+    /// The next batch, with its number.
+    pub(super) fn pop(&mut self) -> Option<(usize, Result<B>)> {
+        if !self.is_ready() {
+            return None;
+        }
+        let next = self.ready.pop_front().flatten()?;
+        self.delivered.add(next.0);
+        Some(next)
+    }
+
+    /// Puts finished batches in their places.
+    pub(super) fn put(&mut self, Finished { first, results }: Finished<B>) {
+        let place = if self.in_order { first - self.delivered.count() } else { self.ready.len() };
+        let end = place + results.len();
+        if self.ready.len() < end {
+            self.ready.resize_with(end, || None);
+        }
+        for (i, (place, result)) in self.ready.range_mut(place..end).zip(results).enumerate() {
+            *place = Some((first + i, result));
+        }
+    }
+
+    /// Waits for the workers to finish something, until `deadline` at the longest.
+    pub(super) fn wait(&self, workers: &WorkerPool, deadline: Option<Instant>) -> Option<Finished<B>> {
+        // On a thread of the pool itself, waiting could mean waiting for ourselves.
+        while workers.is_current() {
+            let patience = if workers.help() { Duration::ZERO } else { Duration::from_millis(1) };
+            match self.finished.recv_timeout(patience) {
+                Ok(finished) => return Some(finished),
+                Err(_) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return None,
+                Err(_) => {}
+            }
+        }
+        let received = match deadline {
+            None => self.finished.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(deadline) => self.finished.recv_deadline(deadline),
+        };
+        match received {
+            Ok(finished) => Some(finished),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_delivered_is_a_beginning_and_some_behind_it() {
+        let mut delivered = Delivered::default();
+        for (batch, first, beyond) in
+            [(0, 1, vec![]), (3, 1, vec![3]), (2, 1, vec![2, 3]), (1, 4, vec![]), (5, 4, vec![5]), (4, 6, vec![])]
+        {
+            delivered.add(batch);
+            assert_eq!((delivered.first, delivered.beyond.iter().copied().collect::<Vec<_>>()), (first, beyond));
+        }
+        assert_eq!(delivered.count(), 6);
+    }
+}

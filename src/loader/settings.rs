@@ -1,0 +1,166 @@
+//! `Settings`: what a loader was told, apart from types; which of it contradicts which; and the order it makes.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use super::WorkerPool;
+use crate::error::{Error, ErrorKind, Result};
+use crate::rng::Generator;
+use crate::sampler::{BatchSampler, Distributed, DistributedSampler, RandomSampler, Sampler, SequentialSampler};
+
+/// The settings of a loader that do not depend on the types of its dataset and collate.
+#[derive(Default)]
+pub(super) struct Settings {
+    pub(super) batch_size: Option<usize>,
+    pub(super) unbatched: bool,
+    pub(super) shuffle: bool,
+    pub(super) seeding: Option<Seeding>,
+    pub(super) sampler: Option<Box<dyn Sampler>>,
+    pub(super) batch_sampler: Option<Box<dyn BatchSampler>>,
+    pub(super) distributed: Option<Distributed>,
+    pub(super) num_workers: Option<usize>,
+    pub(super) pool: Option<WorkerPool>,
+    pub(super) worker_init_fn: Option<Box<dyn Fn(usize) -> Result<()> + Send + Sync>>,
+    pub(super) persistent_workers: bool,
+    pub(super) prefetch_batches: Option<usize>,
+    pub(super) chunk_size: Option<usize>,
+    pub(super) drop_last: bool,
+    pub(super) out_of_order: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Where random numbers come from.
+pub(super) enum Seeding {
+    Seed(u64),
+    /// torch's global generator, seeded with this.
+    Global(u64),
+    Generator(Box<Generator>),
+}
+
+/// The order that the settings ask for.
+pub(super) struct Ordering {
+    pub(super) seed: u64,
+    pub(super) sampler: Box<dyn BatchSampler>,
+    /// Among whom the batches are still to be dealt out.
+    pub(super) distributed: Option<Distributed>,
+}
+
+impl Settings {
+    /// # Errors
+    ///
+    /// If a setting is out of range or contradicts another one, by the rules of `torch/utils/data/dataloader.py`.
+    pub(super) fn check(&self, len: usize) -> Result<()> {
+        let has_workers = self.pool.is_some() || self.num_workers.is_some_and(|num_workers| num_workers > 0);
+        let has_timeout = self.timeout.is_some_and(|timeout| !timeout.is_zero());
+        let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
+        let wrong = [
+            (self.batch_size == Some(0), "batch_size must be at least 1"),
+            (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
+            (self.chunk_size == Some(0), "chunk_size must be at least 1"),
+            (
+                self.shuffle && self.sampler.is_some(),
+                "sampler excludes shuffle: a sampler gives the order itself. Leave one of them out",
+            ),
+            (
+                self.batch_sampler.is_some()
+                    && (self.batch_size.is_some_and(|size| size != 1)
+                        || self.sampler.is_some()
+                        || self.shuffle
+                        || self.drop_last),
+                "batch_sampler excludes batch_size, shuffle, sampler and drop_last: it gives the batches itself. Leave \
+                 the others out",
+            ),
+            (
+                self.unbatched && (self.batch_size.is_some() || self.batch_sampler.is_some() || self.drop_last),
+                "unbatched excludes batch_size, batch_sampler and drop_last: there are no batches. Leave the others out",
+            ),
+            (self.shuffle && len == 0, "cannot shuffle a dataset without samples"),
+            (
+                self.pool.is_some() && self.num_workers.is_some(),
+                "pool excludes num_workers: a pool has its number of threads. Leave one of them out",
+            ),
+            (
+                self.pool.is_some() && self.worker_init_fn.is_some(),
+                "pool excludes worker_init_fn: its threads are running already, for others too. Use num_workers instead",
+            ),
+            (
+                self.prefetch_batches.is_some() && !has_workers,
+                "prefetch_batches needs workers: without, each batch is made when it is asked for. Set num_workers to at \
+                 least 1, or leave it out",
+            ),
+            (
+                self.persistent_workers && !has_workers,
+                "persistent_workers needs workers. Set num_workers to at least 1, or leave it out",
+            ),
+            (
+                has_timeout && !has_workers,
+                "timeout needs workers: the caller cannot stop waiting for itself. Set num_workers to at least 1, or \
+                 leave it out",
+            ),
+            (
+                self.distributed.is_some() && self.shuffle && ranks_differ,
+                "distributed shuffles by seed, which all ranks share, and excludes generator and global_seed. Use seed",
+            ),
+        ];
+        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, problem)) => Err(Error::new(ErrorKind::Config, problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// The batches, and the seed behind them. The settings are sound.
+    pub(super) fn ordering(self) -> Ordering {
+        let seeding = self.seeding.unwrap_or_else(|| match self.distributed {
+            Some(_) => Seeding::Seed(0),
+            None => Seeding::Seed(RandomState::new().hash_one("sutler")),
+        });
+        let seed = match &seeding {
+            Seeding::Seed(seed) | Seeding::Global(seed) => *seed,
+            Seeding::Generator(generator) => generator.as_ref().clone().random() as u64,
+        };
+        if let Some(sampler) = self.batch_sampler {
+            return Ordering { seed, sampler, distributed: self.distributed };
+        }
+        let mut distributed = self.distributed;
+        let sampler: Box<dyn Sampler> = match (self.sampler, distributed) {
+            (Some(sampler), _) => sampler,
+            (None, Some(ranks)) => {
+                distributed = None;
+                Box::new(DistributedSampler::new(ranks).shuffle(self.shuffle).seed(seed))
+            }
+            (None, None) if self.shuffle => {
+                let sampler = match seeding {
+                    Seeding::Seed(seed) => RandomSampler::new(Generator::manual_seed(seed)),
+                    Seeding::Generator(generator) => RandomSampler::new(*generator),
+                    Seeding::Global(seed) => RandomSampler::of_global(Generator::manual_seed(seed)),
+                };
+                Box::new(sampler.shared_with_loader(self.persistent_workers))
+            }
+            (None, None) => Box::new(SequentialSampler),
+        };
+        let sampler = Box::new(sampler.batched(self.batch_size.unwrap_or(1), self.drop_last));
+        Ordering { seed, sampler, distributed }
+    }
+
+    /// The most batches an epoch has, as far as that is known beforehand.
+    pub(super) fn most_batches(&self, len: usize) -> usize {
+        match (&self.sampler, &self.batch_sampler) {
+            (None, None) => len.div_ceil(self.batch_size.unwrap_or(1)),
+            _ => usize::MAX,
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("batch_size", &self.batch_size)
+            .field("shuffle", &self.shuffle)
+            .field("distributed", &self.distributed)
+            .field("num_workers", &self.num_workers)
+            .field("prefetch_batches", &self.prefetch_batches)
+            .field("drop_last", &self.drop_last)
+            .field("in_order", &!self.out_of_order)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! `Watch`: which sample each thread is loading, and since when.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The samples that are being loaded, by worker. Kept only for loaders with a timeout: looking at the clock costs as much
+/// as a cheap sample.
+pub(super) struct Watch {
+    workers: Vec<Mutex<Option<(usize, Instant)>>>,
+}
+
+/// While it lives, its thread is loading a sample.
+pub(super) struct Watched<'a>(Option<&'a Mutex<Option<(usize, Instant)>>>);
+
+impl Watch {
+    pub(super) fn new(num_workers: usize) -> Self {
+        Watch { workers: (0..num_workers).map(|_| Mutex::new(None)).collect() }
+    }
+
+    /// Takes note that the current thread loads sample `index` from now on.
+    pub(super) fn begin(&self, index: usize) -> Watched<'_> {
+        let mine = rayon::current_thread_index().and_then(|worker| self.workers.get(worker));
+        if let Some(mine) = mine {
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((index, Instant::now()));
+        }
+        Watched(mine)
+    }
+
+    /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2 s on worker 0`.
+    pub(super) fn report(&self, path: impl Fn(usize) -> Option<PathBuf>) -> String {
+        let mut report = String::new();
+        for (worker, loading) in self.workers.iter().enumerate() {
+            let loading = *loading.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((index, since)) = loading else { continue };
+            let path = path(index).map(|path| format!(" ({})", path.display())).unwrap_or_default();
+            let separator = if report.is_empty() { "" } else { ", " };
+            let elapsed = Seconds(since.elapsed());
+            // Writing to a string does not fail.
+            let _ = write!(report, "{separator}sample {index}{path} for {elapsed} on worker {worker}");
+        }
+        report
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if let Some(mine) = self.0 {
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
+/// A time as people say it.
+pub(super) struct Seconds(pub(super) Duration);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
