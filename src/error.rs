@@ -26,6 +26,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     index: Option<usize>,
+    shard: Option<usize>,
     batch: Vec<usize>,
     path: Option<PathBuf>,
     worker: Option<usize>,
@@ -67,6 +68,7 @@ impl Error {
             kind,
             message: message.into(),
             index: None,
+            shard: None,
             batch: Vec::new(),
             path: None,
             worker: None,
@@ -103,6 +105,12 @@ impl Error {
         self
     }
 
+    /// Adds the shard that the index counts in.
+    pub(crate) fn with_shard(mut self, shard: Option<usize>) -> Self {
+        self.0.shard = shard;
+        self
+    }
+
     /// Adds the indices of the batch concerned, where no single sample is to blame.
     pub(crate) fn with_batch(mut self, indices: Vec<usize>) -> Self {
         self.0.batch = indices;
@@ -124,6 +132,12 @@ impl Error {
         self.0.index
     }
 
+    /// The shard that the sample is in, where [`index`](Error::index) counts within one
+    /// (IterableDataset).
+    pub fn shard(&self) -> Option<usize> {
+        self.0.shard
+    }
+
     /// The indices of the batch's samples, if the error is about the batch as a whole; else empty.
     pub fn batch(&self) -> &[usize] {
         &self.0.batch
@@ -142,9 +156,15 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(index) = self.0.index {
+            write!(f, "sample {index}")?;
+        }
+        if let Some(shard) = self.0.shard {
+            write!(f, " of shard {shard}")?;
+        }
         match (self.0.index, &self.0.path) {
-            (Some(index), Some(path)) => write!(f, "sample {index} ({}): ", path.display())?,
-            (Some(index), None) => write!(f, "sample {index}: ")?,
+            (Some(_), Some(path)) => write!(f, " ({}): ", path.display())?,
+            (Some(_), None) => f.write_str(": ")?,
             (None, None) if !self.0.batch.is_empty() => write!(f, "batch of {}: ", Indices(&self.0.batch))?,
             (None, Some(path)) if !self.0.batch.is_empty() => {
                 write!(f, "batch of {} ({}): ", Indices(&self.0.batch), path.display())?;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::indexed::Data;
 use super::line::Shared;
 use super::orders::Orders;
 use super::pace::Pace;
@@ -251,12 +252,9 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         let ahead = pace.prefetch_batches().min(settings.most_batches(len));
         let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
+            data: Arc::new(Data { dataset: self.dataset, len, seed, fingerprint: OnceLock::new() }),
             shared: Arc::new(Shared {
-                dataset: self.dataset,
-                len,
-                fingerprint: OnceLock::new(),
                 collate: self.collate,
-                seed,
                 pace,
                 buffers: BufferPool::new(ahead.saturating_add(2)),
                 counters: Counters::default(),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 
 use super::delivery::Delivery;
+use super::indexed::Indexed;
 use super::line::Line;
 use super::orders::Orders;
 use super::state::OutOfOrder;
@@ -23,8 +24,8 @@ use crate::sampler::{Batches, Order, Run};
 ///
 /// An `Err` is one batch that could not be made; the iteration goes on behind it. Dropping an epoch early cancels
 /// what has not started and does not wait for what has.
-pub struct Epoch<D: Dataset, C: Collate<D::Sample>> {
-    line: Arc<Line<D, C>>,
+pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample>> {
+    line: Arc<Line<Indexed<D>, C>>,
     workers: Option<WorkerPool>,
     orders: Arc<Orders>,
     delivery: Delivery<C::Batch>,
@@ -69,10 +70,9 @@ where
         let (sender, finished) = bounded(batches.len().min(shared.pace.most_ahead()).max(1));
         let mut epoch = Epoch {
             line: Arc::new(Line {
-                shared,
-                epoch,
                 capacity: batches.capacity(),
-                batches,
+                source: Indexed { data: Arc::clone(&loader.data), epoch, batches },
+                shared,
                 has_workers: loader.workers.is_some(),
                 cancelled: AtomicBool::new(false),
                 finished: sender,
@@ -110,7 +110,7 @@ where
     /// # Ok::<(), sutler::Error>(())
     /// ```
     pub fn state(&self) -> LoaderState {
-        let (batches, delivered) = (&self.line.batches, self.delivery.delivered());
+        let (batches, delivered) = (self.batches(), self.delivery.delivered());
         let first = batches.number(delivered.first);
         let beyond = delivered.beyond.iter().map(|&batch| batches.number(batch));
         let beyond: BTreeSet<usize> = beyond.chain(batches.had_beyond(first)).collect();
@@ -118,7 +118,7 @@ where
             batches: beyond.iter().map(|batch| batch - first).collect(),
             dealt: batches.dealt(),
         });
-        let state = LoaderState::new(&self.line.shared, &self.orders, self.line.epoch, batches);
+        let state = LoaderState::new(&self.line.source.data, &self.orders, self.line.source.epoch, batches);
         LoaderState { position: batches.reached(first), out_of_order, ..state }
     }
 
@@ -126,7 +126,7 @@ where
     /// first.
     pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         let run = self.last.unwrap_or_default();
-        (0..run.len).map(move |slot| self.line.batches.index_at(run.place(slot)))
+        (0..run.len).map(move |slot| self.batches().index_at(run.place(slot)))
     }
 
     /// How many samples at the end of the batch that `next()` gave last are padding: there only so that all ranks have
@@ -152,7 +152,7 @@ where
     fn queue(&mut self) {
         let Some(workers) = &self.workers else { return };
         let line = &self.line;
-        let batches = line.batches.len();
+        let batches = line.source.batches.len();
         if self.queued == batches {
             return;
         }
@@ -172,7 +172,7 @@ where
             self.queued += line.queue(workers, self.queued, &job, rest);
         }
         if before < half && half <= self.queued {
-            self.orders.prepare(line.epoch.wrapping_add(1), workers);
+            self.orders.prepare(line.source.epoch.wrapping_add(1), workers);
         }
     }
 
@@ -188,7 +188,7 @@ where
             }
         }
         let (batch, result) = self.delivery.pop().expect("the next batch is ready");
-        self.last = Some(self.line.batches.run(batch));
+        self.last = Some(self.batches().run(batch));
         self.queue();
         result
     }
@@ -214,7 +214,7 @@ where
 
     #[cold]
     fn timed_out(&self) -> Error {
-        let running = self.line.shared.watch.as_ref().map(|watch| watch.report(|index| self.line.path(index)));
+        let running = self.line.shared.watch.as_ref().map(|watch| watch.report(|name| self.line.path(name)));
         let running = running.filter(|report| !report.is_empty()).unwrap_or_else(|| "no sample: the collate".into());
         let timeout = Seconds(self.timeout.unwrap_or_default());
         Error::new(
@@ -226,8 +226,12 @@ where
         )
     }
 
+    fn batches(&self) -> &Batches {
+        &self.line.source.batches
+    }
+
     fn is_over(&self) -> bool {
-        self.delivery.delivered().count() == self.line.batches.len()
+        self.delivery.delivered().count() == self.batches().len()
     }
 }
 
@@ -266,7 +270,7 @@ where
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let delivered = self.delivery.delivered().count();
-        let rest = self.line.batches.len() - delivered + usize::from(self.failure.is_some());
+        let rest = self.batches().len() - delivered + usize::from(self.failure.is_some());
         (rest, Some(rest))
     }
 }
@@ -285,17 +289,17 @@ where
 {
 }
 
-impl<D: Dataset, C: Collate<D::Sample>> Drop for Epoch<D, C> {
+impl<D: Dataset + 'static, C: Collate<D::Sample>> Drop for Epoch<D, C> {
     fn drop(&mut self) {
         self.line.cancelled.store(true, Relaxed);
     }
 }
 
-impl<D: Dataset, C: Collate<D::Sample>> std::fmt::Debug for Epoch<D, C> {
+impl<D: Dataset + 'static, C: Collate<D::Sample>> std::fmt::Debug for Epoch<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Epoch")
-            .field("epoch", &self.line.epoch)
-            .field("batches", &self.line.batches.len())
+            .field("epoch", &self.line.source.epoch)
+            .field("batches", &self.line.source.batches.len())
             .field("delivered", &self.delivery.delivered().count())
             .finish_non_exhaustive()
     }

@@ -5,38 +5,63 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use super::WorkerPool;
-use super::pace::{Job, Pace};
+use super::pace::Pace;
 use super::watch::Watch;
 use crate::collate::Collate;
-use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
-use crate::rng::SampleRng;
-use crate::sampler::{Batches, Run};
 use crate::stats::Counters;
 
-/// When a job of several batches counts as much longer than planned: ten times what it should take.
-const OVERDUE: Duration = Duration::from_micros(500);
+/// Where the samples of an epoch come from.
+pub(super) trait Source: Send + Sync + 'static {
+    /// What a sample is.
+    type Sample: Send;
+    /// What it takes to make one batch.
+    type Work: Send + Sync;
 
-/// What all epochs of a loader share.
-pub(super) struct Shared<D, C> {
-    pub(super) dataset: D,
-    /// The length of the dataset, asked for once.
-    pub(super) len: usize,
-    /// Its fingerprint, once somebody wants to know.
-    pub(super) fingerprint: OnceLock<u64>,
+    /// How many samples the batch has: at least one.
+    fn len(&self, work: &Self::Work) -> usize;
+
+    /// Loads the sample for a slot of the batch; each slot once.
+    fn load(&self, work: &Self::Work, slot: usize) -> Result<Self::Sample>;
+
+    /// What the sample for a slot is called.
+    fn name(&self, work: &Self::Work, slot: usize) -> SampleName;
+
+    /// The path of the file that a sample comes from.
+    fn path(&self, name: SampleName) -> Option<PathBuf>;
+}
+
+/// What a sample is called in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SampleName {
+    /// The shard that it is in, for datasets that have some.
+    pub(super) shard: Option<usize>,
+    pub(super) index: usize,
+}
+
+impl fmt::Display for SampleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shard {
+            Some(shard) => write!(f, "sample {} of shard {shard}", self.index),
+            None => write!(f, "sample {}", self.index),
+        }
+    }
+}
+
+/// What all epochs of a loader share, wherever samples come from.
+pub(super) struct Shared<C> {
     pub(super) collate: C,
-    pub(super) seed: u64,
     pub(super) pace: Pace,
     pub(super) buffers: BufferPool,
     pub(super) counters: Counters,
@@ -45,10 +70,9 @@ pub(super) struct Shared<D, C> {
 }
 
 /// One epoch, as its jobs see it.
-pub(super) struct Line<D: Dataset, C: Collate<D::Sample>> {
-    pub(super) shared: Arc<Shared<D, C>>,
-    pub(super) epoch: u64,
-    pub(super) batches: Batches,
+pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
+    pub(super) source: S,
+    pub(super) shared: Arc<Shared<C>>,
     /// How many samples the largest batch has: what buffers are sized for.
     pub(super) capacity: usize,
     /// Whether worker threads make them, or the consumer's own.
@@ -66,9 +90,9 @@ pub(super) struct Finished<B> {
 }
 
 /// A batch that several jobs fill.
-struct Assembly<P> {
+struct Assembly<W, P> {
     batch: usize,
-    run: Run,
+    work: W,
     /// The lowest slot at which a sample failed so far. Samples behind it need not be loaded any more; those before it
     /// are, so that the error reported is the one a single thread would have met.
     failed_at: AtomicUsize,
@@ -83,38 +107,26 @@ struct Arrived<P> {
     failure: Option<(usize, Error)>,
 }
 
-impl<D, C> Line<D, C>
+impl<S, C> Line<S, C>
 where
-    D: Dataset + 'static,
-    C: Collate<D::Sample> + 'static,
+    S: Source,
+    C: Collate<S::Sample> + 'static,
 {
-    /// Queues the batches from `first` on, as many as one job (or one batch in parts) takes, at most `most`. Returns
-    /// how many.
-    pub(super) fn queue(self: &Arc<Self>, workers: &WorkerPool, first: usize, job: &Job, most: usize) -> usize {
-        match *job {
-            Job::Batches(batches) => {
-                let batches = first..first + batches.min(most);
-                let line = Arc::clone(self);
-                let count = batches.len();
-                workers.spawn(move || line.deliver(line.make_batches(batches)));
-                count
-            }
-            Job::Parts(samples) => {
-                self.queue_parts(workers, first, samples);
-                1
-            }
-        }
-    }
-
-    fn queue_parts(self: &Arc<Self>, workers: &WorkerPool, batch: usize, samples: usize) {
-        let run = self.batches.run(batch);
-        let parts = match self.cut(&run, samples) {
+    /// Has a batch made in parts of `samples` samples, each queued by `spawn`.
+    pub(super) fn queue_parts(
+        self: &Arc<Self>,
+        batch: usize,
+        work: S::Work,
+        samples: usize,
+        spawn: impl Fn(Box<dyn FnOnce() + Send>),
+    ) {
+        let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
             Err(error) => return self.deliver(Finished { first: batch, results: vec![Err(error)] }),
         };
         let assembly = Arc::new(Assembly {
             batch,
-            run,
+            work,
             failed_at: AtomicUsize::new(usize::MAX),
             arrived: Mutex::new(Arrived {
                 missing: parts.len(),
@@ -124,72 +136,45 @@ where
         });
         for (slots, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
-            workers.spawn(move || line.run_part(&assembly, part, slots));
+            spawn(Box::new(move || line.run_part(&assembly, part, slots)));
         }
     }
 
     /// Starts a batch and cuts it into parts of `samples` samples.
-    fn cut(&self, run: &Run, samples: usize) -> Result<Vec<(Range<usize>, C::Part)>> {
+    fn cut(&self, work: &S::Work, samples: usize) -> Result<Vec<(Range<usize>, C::Part)>> {
+        let len = self.source.len(work);
         guarded("starting the batch", || {
-            let mut rest = self.start(run);
-            let mut parts = Vec::with_capacity(run.len.div_ceil(samples));
+            let mut rest = self.start(len);
+            let mut parts = Vec::with_capacity(len.div_ceil(samples));
             let mut start = 0;
-            while run.len - start > samples {
+            while len - start > samples {
                 let next = self.shared.collate.split_off(&mut rest, samples);
                 parts.push((start..start + samples, std::mem::replace(&mut rest, next)));
                 start += samples;
             }
-            parts.push((start..run.len, rest));
+            parts.push((start..len, rest));
             Ok(parts)
         })
     }
 
     /// Makes one batch from beginning to end on the current thread; `loaded` counts its samples.
-    fn make_batch(&self, batch: usize, loaded: &Cell<usize>) -> Result<C::Batch> {
-        let run = self.batches.run(batch);
+    pub(super) fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Result<C::Batch> {
+        let len = self.source.len(work);
         guarded("making the batch", || {
-            let mut part = self.start(&run);
-            match self.fill(&mut part, &run, 0..run.len, || usize::MAX, loaded) {
-                Ok(()) => self.finish(&run, || part),
+            let mut part = self.start(len);
+            match self.fill(&mut part, work, 0..len, || usize::MAX, loaded) {
+                Ok(()) => self.finish(work, || part),
                 Err((_, error)) => Err(error),
             }
         })
     }
 
-    /// Makes the given batches on the current thread, as long as the epoch is wanted.
-    ///
-    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
-    /// is done is handed over, and the rest is queued anew for all workers.
-    pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
-        let started = Instant::now();
-        let loaded = Cell::new(0);
-        let mut results = Vec::with_capacity(batches.len());
-        for batch in batches.clone() {
-            if self.is_cancelled() {
-                break;
-            }
-            results.push(self.make_batch(batch, &loaded));
-            // Not at each: beside the cheapest batches, a look at the clock counts.
-            let rest = batch + 1..batches.end;
-            if results.len().is_multiple_of(4) && !rest.is_empty() && started.elapsed() > OVERDUE {
-                for batch in rest {
-                    let line = Arc::clone(self);
-                    // On a worker, this queues on the worker's own pool.
-                    rayon::spawn_fifo(move || line.deliver(line.make_batches(batch..batch + 1)));
-                }
-                break;
-            }
-        }
-        self.count(loaded.get(), started);
-        Finished { first: batches.start, results }
-    }
-
-    fn run_part(&self, assembly: &Assembly<C::Part>, mut part: C::Part, slots: Range<usize>) {
+    fn run_part(&self, assembly: &Assembly<S::Work, C::Part>, mut part: C::Part, slots: Range<usize>) {
         let started = Instant::now();
         let start = slots.start;
         let loaded = Cell::new(0);
         let failed_at = || assembly.failed_at.load(Relaxed);
-        let filled = match self.fill(&mut part, &assembly.run, slots, failed_at, &loaded) {
+        let filled = match self.fill(&mut part, &assembly.work, slots, failed_at, &loaded) {
             Ok(()) => Ok(part),
             Err(failure) => {
                 // Before anybody hears of the failure, so that the batch's buffers are back by then.
@@ -219,7 +204,7 @@ where
 
         discard(late);
         let result = all.map(|(parts, failure)| match failure {
-            None => self.finish(&assembly.run, || self.unite(parts)),
+            None => self.finish(&assembly.work, || self.unite(parts)),
             Some((_, error)) => {
                 discard(parts);
                 Err(error)
@@ -241,9 +226,9 @@ where
         whole
     }
 
-    fn start(&self, run: &Run) -> C::Part {
+    fn start(&self, len: usize) -> C::Part {
         let shared = &*self.shared;
-        shared.collate.start(BatchPlan { len: run.len, capacity: self.capacity, buffers: &shared.buffers, field: 0 })
+        shared.collate.start(BatchPlan { len, capacity: self.capacity, buffers: &shared.buffers, field: 0 })
     }
 
     /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample
@@ -255,12 +240,12 @@ where
     fn fill(
         &self,
         part: &mut C::Part,
-        run: &Run,
+        work: &S::Work,
         slots: Range<usize>,
         failed_at: impl Fn() -> usize,
         loaded: &Cell<usize>,
     ) -> Result<(), (usize, Error)> {
-        let Shared { dataset, len, collate, seed, watch, .. } = &*self.shared;
+        let Shared { collate, watch, .. } = &*self.shared;
         let (start, end) = (slots.start, slots.end);
         let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
@@ -269,16 +254,8 @@ where
                 if self.is_cancelled() || slot > failed_at() {
                     return Ok(false);
                 }
-                let place = run.place(slot);
-                let index = self.batches.index_at(place);
-                if index >= *len {
-                    return Err(Error::new(
-                        ErrorKind::Sampler,
-                        format!("the sampler gave index {index}, but the dataset has {len} samples"),
-                    ));
-                }
-                let _watched = watch.as_ref().map(|watch| watch.begin(index));
-                match dataset.get(index, &mut SampleRng::new(*seed, self.epoch, place)) {
+                let _watched = watch.as_ref().map(|watch| watch.begin(self.source.name(work, slot)));
+                match self.source.load(work, slot) {
                     Ok(sample) => collate.push(part, sample)?,
                     Err(error) => return Err(error),
                 }
@@ -290,18 +267,18 @@ where
         let error = match filled {
             Ok(Ok(true)) => return Ok(()),
             Ok(Ok(false)) => Error::new(ErrorKind::Other, "given up"),
-            Ok(Err(error)) => self.with_sample(error, run, current.get()),
-            Err(panic) => self.with_sample(panicked("loading the sample", panic), run, current.get()),
+            Ok(Err(error)) => self.with_sample(error, work, current.get()),
+            Err(panic) => self.with_sample(panicked("loading the sample", panic), work, current.get()),
         };
         Err((current.get(), error))
     }
 
     /// Adds what is known of the sample in `slot`.
     #[cold]
-    fn with_sample(&self, error: Error, run: &Run, slot: usize) -> Error {
-        let index = self.batches.index_at(run.place(slot));
-        let error = error.with_index(index).with_worker(self.worker());
-        match self.path(index) {
+    fn with_sample(&self, error: Error, work: &S::Work, slot: usize) -> Error {
+        let name = self.source.name(work, slot);
+        let error = error.with_index(name.index).with_shard(name.shard).with_worker(self.worker());
+        match self.path(name) {
             Some(path) => error.with_path(path),
             None => error,
         }
@@ -309,15 +286,14 @@ where
 
     /// The path of a sample, as far as the dataset knows it. It has just failed, or is stuck; asking it for a path may
     /// fail as well.
-    pub(super) fn path(&self, index: usize) -> Option<PathBuf> {
-        let known = index < self.shared.len;
-        known.then(|| guarded("the path", || Ok(self.shared.dataset.path(index))).ok().flatten()).flatten()
+    pub(super) fn path(&self, name: SampleName) -> Option<PathBuf> {
+        guarded("the path", || Ok(self.source.path(name))).ok().flatten()
     }
 
     /// Turns a full part into the batch.
-    fn finish(&self, run: &Run, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
+    fn finish(&self, work: &S::Work, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
         guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
-            let indices = (0..run.len).map(|slot| self.batches.index_at(run.place(slot))).collect();
+            let indices = (0..self.source.len(work)).map(|slot| self.source.name(work, slot).index).collect();
             error.with_batch(indices).with_worker(self.worker())
         })
     }
@@ -327,11 +303,12 @@ where
         rayon::current_thread_index().filter(|_| self.has_workers)
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Relaxed)
     }
 
-    fn count(&self, samples: usize, started: Instant) {
+    /// Takes note that `samples` samples were loaded since `started`.
+    pub(super) fn count(&self, samples: usize, started: Instant) {
         let elapsed = started.elapsed();
         let Shared { pace, counters, .. } = &*self.shared;
         pace.measured(samples, elapsed);
@@ -339,7 +316,7 @@ where
         counters.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
     }
 
-    fn deliver(&self, finished: Finished<C::Batch>) {
+    pub(super) fn deliver(&self, finished: Finished<C::Batch>) {
         // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
         let _ = self.finished.send(finished);
     }

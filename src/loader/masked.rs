@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::memory::HostTensor;
 
 /// An epoch whose batches come with a mask; made by [`Epoch::masked`].
-pub struct Masked<D: Dataset, C: Collate<D::Sample>>(Epoch<D, C>);
+pub struct Masked<D: Dataset + 'static, C: Collate<D::Sample>>(Epoch<D, C>);
 
 impl<D, C> Epoch<D, C>
 where
@@ -77,7 +77,7 @@ where
 {
 }
 
-impl<D: Dataset, C: Collate<D::Sample>> std::fmt::Debug for Masked<D, C> {
+impl<D: Dataset + 'static, C: Collate<D::Sample>> std::fmt::Debug for Masked<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Masked").field(&self.0).finish()
     }

@@ -3,6 +3,7 @@
 mod builder;
 mod delivery;
 mod epoch;
+mod indexed;
 mod line;
 mod masked;
 mod orders;
@@ -26,6 +27,7 @@ use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::stats::Stats;
+use indexed::Data;
 use line::Shared;
 use orders::Orders;
 
@@ -47,7 +49,8 @@ use orders::Orders;
 /// # Ok::<(), sutler::Error>(())
 /// ```
 pub struct Loader<D, C = Stack> {
-    shared: Arc<Shared<D, C>>,
+    data: Arc<Data<D>>,
+    shared: Arc<Shared<C>>,
     orders: Arc<Orders>,
     /// `None` loads in the caller's thread.
     workers: Option<WorkerPool>,
@@ -93,7 +96,7 @@ where
     /// If the state is of another dataset, seed or order, which the text names; or if the sampler fails.
     pub fn resume(&self, state: &LoaderState) -> Result<Epoch<D, C>> {
         let batches = self.orders.peek(state.epoch)?;
-        state.check(&LoaderState::new(&self.shared, &self.orders, state.epoch, &batches), batches.dealt())?;
+        state.check(&LoaderState::new(&self.data, &self.orders, state.epoch, &batches), batches.dealt())?;
         self.next_epoch.store(state.epoch.wrapping_add(1), Relaxed);
         Ok(Epoch::resume(self, &batches, state))
     }
@@ -105,7 +108,7 @@ where
     /// If the sampler fails.
     pub fn state(&self) -> Result<LoaderState> {
         let epoch = self.next_epoch.load(Relaxed);
-        Ok(LoaderState::new(&self.shared, &self.orders, epoch, &self.orders.peek(epoch)?))
+        Ok(LoaderState::new(&self.data, &self.orders, epoch, &self.orders.peek(epoch)?))
     }
 
     /// How many batches the next epoch has (on this rank); 0 if the sampler fails. If nobody did so far, this draws its
@@ -121,13 +124,13 @@ where
 
     /// The dataset.
     pub fn dataset(&self) -> &D {
-        &self.shared.dataset
+        &self.data.dataset
     }
 
     /// The seed of what samples draw: the one that was set, or that a generator drew, or, where nothing was set, one
     /// drawn from the system, which is then the seed of the order as well.
     pub fn seed(&self) -> u64 {
-        self.shared.seed
+        self.data.seed
     }
 
     /// How many threads load samples; 0 is the caller's own.
@@ -157,9 +160,9 @@ where
 impl<D: Dataset, C> std::fmt::Debug for Loader<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loader")
-            .field("samples", &self.shared.len)
+            .field("samples", &self.data.len)
             .field("workers", &self.workers)
-            .field("seed", &self.shared.seed)
+            .field("seed", &self.data.seed)
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::line::Shared;
+use super::indexed::Data;
 use super::orders::Orders;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,16 +68,16 @@ pub(super) struct OutOfOrder {
 
 impl LoaderState {
     /// The beginning of epoch `epoch` of a loader.
-    pub(super) fn new<D: Dataset, C>(shared: &Shared<D, C>, orders: &Orders, epoch: u64, batches: &Batches) -> Self {
+    pub(super) fn new<D: Dataset>(data: &Data<D>, orders: &Orders, epoch: u64, batches: &Batches) -> Self {
         LoaderState {
-            seed: shared.seed,
+            seed: data.seed,
             epoch,
             position: 0,
             units: batches.units(),
             unit: batches.unit(),
             out_of_order: None,
-            samples: shared.len,
-            dataset: *shared.fingerprint.get_or_init(|| shared.dataset.fingerprint()),
+            samples: data.len,
+            dataset: *data.fingerprint.get_or_init(|| data.dataset.fingerprint()),
             order: batches.fingerprint(),
             sampler: orders.name(),
         }

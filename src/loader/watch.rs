@@ -5,40 +5,45 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::line::SampleName;
+
 /// The samples that are being loaded, by worker. Kept only for loaders with a timeout: looking at the clock costs as much
 /// as a cheap sample.
 pub(super) struct Watch {
-    workers: Vec<Mutex<Option<(usize, Instant)>>>,
+    workers: Vec<Mutex<Loading>>,
 }
 
 /// While it lives, its thread is loading a sample.
-pub(super) struct Watched<'a>(Option<&'a Mutex<Option<(usize, Instant)>>>);
+pub(super) struct Watched<'a>(Option<&'a Mutex<Loading>>);
+
+/// What a worker loads, and since when.
+type Loading = Option<(SampleName, Instant)>;
 
 impl Watch {
     pub(super) fn new(num_workers: usize) -> Self {
         Watch { workers: (0..num_workers).map(|_| Mutex::new(None)).collect() }
     }
 
-    /// Takes note that the current thread loads sample `index` from now on.
-    pub(super) fn begin(&self, index: usize) -> Watched<'_> {
+    /// Takes note that the current thread loads a sample from now on.
+    pub(super) fn begin(&self, name: SampleName) -> Watched<'_> {
         let mine = rayon::current_thread_index().and_then(|worker| self.workers.get(worker));
         if let Some(mine) = mine {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((index, Instant::now()));
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Instant::now()));
         }
         Watched(mine)
     }
 
     /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2 s on worker 0`.
-    pub(super) fn report(&self, path: impl Fn(usize) -> Option<PathBuf>) -> String {
+    pub(super) fn report(&self, path: impl Fn(SampleName) -> Option<PathBuf>) -> String {
         let mut report = String::new();
         for (worker, loading) in self.workers.iter().enumerate() {
             let loading = *loading.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((index, since)) = loading else { continue };
-            let path = path(index).map(|path| format!(" ({})", path.display())).unwrap_or_default();
+            let Some((name, since)) = loading else { continue };
+            let path = path(name).map(|path| format!(" ({})", path.display())).unwrap_or_default();
             let separator = if report.is_empty() { "" } else { ", " };
             let elapsed = Seconds(since.elapsed());
             // Writing to a string does not fail.
-            let _ = write!(report, "{separator}sample {index}{path} for {elapsed} on worker {worker}");
+            let _ = write!(report, "{separator}{name}{path} for {elapsed} on worker {worker}");
         }
         report
     }

@@ -1,0 +1,121 @@
+//! `Indexed`: batches of a dataset with random access, by number.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::WorkerPool;
+use super::line::{Finished, Line, SampleName, Source};
+use super::pace::Job;
+use crate::collate::Collate;
+use crate::dataset::Dataset;
+use crate::error::{Error, ErrorKind, Result};
+use crate::rng::SampleRng;
+use crate::sampler::{Batches, Run};
+
+/// When a job of several batches counts as much longer than planned: ten times what it should take.
+const OVERDUE: Duration = Duration::from_micros(500);
+
+/// The dataset of a loader, and what is known of it.
+pub(super) struct Data<D> {
+    pub(super) dataset: D,
+    /// Its length, asked for once.
+    pub(super) len: usize,
+    /// The seed of what samples draw.
+    pub(super) seed: u64,
+    /// The dataset's fingerprint, once somebody wants to know.
+    pub(super) fingerprint: OnceLock<u64>,
+}
+
+/// The samples of one epoch: a dataset, and which of it when.
+pub(super) struct Indexed<D> {
+    pub(super) data: Arc<Data<D>>,
+    pub(super) epoch: u64,
+    pub(super) batches: Batches,
+}
+
+impl<D: Dataset + 'static> Source for Indexed<D> {
+    type Sample = D::Sample;
+    type Work = Run;
+
+    fn len(&self, run: &Run) -> usize {
+        run.len
+    }
+
+    #[inline(always)] // the loop over the samples of a batch is around this
+    fn load(&self, run: &Run, slot: usize) -> Result<D::Sample> {
+        let place = run.place(slot);
+        let index = self.batches.index_at(place);
+        let Data { dataset, len, seed, .. } = &*self.data;
+        if index >= *len {
+            return Err(Error::new(
+                ErrorKind::Sampler,
+                format!("the sampler gave index {index}, but the dataset has {len} samples"),
+            ));
+        }
+        dataset.get(index, &mut SampleRng::new(*seed, self.epoch, place))
+    }
+
+    fn name(&self, run: &Run, slot: usize) -> SampleName {
+        SampleName { shard: None, index: self.batches.index_at(run.place(slot)) }
+    }
+
+    fn path(&self, name: SampleName) -> Option<PathBuf> {
+        let known = name.index < self.data.len;
+        known.then(|| self.data.dataset.path(name.index)).flatten()
+    }
+}
+
+impl<D, C> Line<Indexed<D>, C>
+where
+    D: Dataset + 'static,
+    C: Collate<D::Sample> + 'static,
+{
+    /// Queues the batches from `first` on, as many as one job (or one batch in parts) takes, at most `most`. Returns
+    /// how many.
+    pub(super) fn queue(self: &Arc<Self>, workers: &WorkerPool, first: usize, job: &Job, most: usize) -> usize {
+        match *job {
+            Job::Batches(batches) => {
+                let batches = first..first + batches.min(most);
+                let line = Arc::clone(self);
+                let count = batches.len();
+                workers.spawn(move || line.deliver(line.make_batches(batches)));
+                count
+            }
+            Job::Parts(samples) => {
+                self.queue_parts(first, self.source.batches.run(first), samples, |part| workers.spawn(part));
+                1
+            }
+        }
+    }
+
+    /// Makes the given batches on the current thread, as long as the epoch is wanted.
+    ///
+    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
+    /// is done is handed over, and the rest is queued anew for all workers.
+    pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
+        let started = Instant::now();
+        let loaded = Cell::new(0);
+        let mut results = Vec::with_capacity(batches.len());
+        for batch in batches.clone() {
+            if self.is_cancelled() {
+                break;
+            }
+            results.push(self.make_batch(&self.source.batches.run(batch), &loaded));
+            // Not at each: beside the cheapest batches, a look at the clock counts.
+            let rest = batch + 1..batches.end;
+            if results.len().is_multiple_of(4) && !rest.is_empty() && started.elapsed() > OVERDUE {
+                for batch in rest {
+                    let line = Arc::clone(self);
+                    // On a worker, this queues on the worker's own pool.
+                    rayon::spawn_fifo(move || line.deliver(line.make_batches(batch..batch + 1)));
+                }
+                break;
+            }
+        }
+        self.count(loaded.get(), started);
+        Finished { first: batches.start, results }
+    }
+}
