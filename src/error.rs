@@ -133,7 +133,7 @@ impl Error {
     }
 
     /// The shard that the sample is in, where [`index`](Error::index) counts within one
-    /// (IterableDataset).
+    /// ([`IterableDataset`](crate::IterableDataset)).
     pub fn shard(&self) -> Option<usize> {
         self.0.shard
     }

@@ -1,5 +1,7 @@
 //! `Fingerprint`: tells two things apart after the fact, the same on every machine and in every version.
 
+use std::path::PathBuf;
+
 /// A hash of what was added: FNV-1a of Fowler, Noll and Vo, which is fixed for ever, unlike the standard library's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u64);
@@ -16,6 +18,13 @@ impl Fingerprint {
     pub(crate) fn add_bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// The names of some of `len` files, each with that of its directory: the rest of a path changes with the machine.
+    pub(crate) fn add_paths(&mut self, len: usize, path: impl Fn(usize) -> Option<PathBuf>) {
+        for path in probes(len).filter_map(path) {
+            path.iter().rev().take(2).for_each(|part| self.add_bytes(part.as_encoded_bytes()));
         }
     }
 

@@ -72,12 +72,14 @@ pub mod torch;
 pub mod transform;
 
 pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable, Unbatched};
-pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, Map, SplitLengths, Subset};
+pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, IterableDataset, Map, SplitLengths, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
 pub use error::{Error, ErrorKind, Result};
 pub use ledger::Ledger;
-pub use loader::{Epoch, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool};
+pub use loader::{
+    Epoch, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
+};
 pub use memory::{BatchPlan, BufferPool, DType, Element, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{

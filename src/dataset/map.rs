@@ -10,8 +10,8 @@ use crate::transform::Transform;
 /// A dataset whose samples pass through a transform; made by [`Dataset::map`].
 #[derive(Clone, Debug)]
 pub struct Map<D, T> {
-    dataset: D,
-    transform: T,
+    pub(super) dataset: D,
+    pub(super) transform: T,
 }
 
 impl<D, T> Map<D, T> {

@@ -7,6 +7,7 @@ mod idx;
 #[cfg(feature = "vision")]
 mod image_folder;
 mod in_memory;
+mod iterable;
 mod map;
 mod split;
 mod subset;
@@ -21,12 +22,13 @@ pub use idx::Idx;
 #[cfg(feature = "vision")]
 pub use image_folder::ImageFolder;
 pub use in_memory::InMemory;
+pub use iterable::IterableDataset;
 pub use map::Map;
 pub use split::SplitLengths;
 pub use subset::Subset;
 
 use crate::error::Result;
-use crate::fingerprint::{Fingerprint, probes};
+use crate::fingerprint::Fingerprint;
 use crate::rng::{Generator, SampleRng};
 use crate::transform::Transform;
 
@@ -91,9 +93,7 @@ pub trait Dataset: Send + Sync {
     fn fingerprint(&self) -> u64 {
         let mut print = Fingerprint::new();
         print.add(self.len() as u64);
-        for path in probes(self.len()).filter_map(|index| self.path(index)) {
-            path.iter().rev().take(2).for_each(|part| print.add_bytes(part.as_encoded_bytes()));
-        }
+        print.add_paths(self.len(), |index| self.path(index));
         print.value()
     }
 

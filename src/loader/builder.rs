@@ -25,43 +25,28 @@ use crate::stats::Counters;
 /// misconfigured.
 #[must_use = "a builder does nothing until build()"]
 pub struct LoaderBuilder<D, C = Stack> {
-    dataset: D,
-    collate: C,
-    settings: Settings,
+    pub(super) dataset: D,
+    pub(super) collate: C,
+    pub(super) settings: Settings,
 }
 
-impl<D: Dataset + 'static> LoaderBuilder<D> {
-    pub(super) fn new(dataset: D) -> Self {
+impl<D> LoaderBuilder<D> {
+    pub(super) fn over(dataset: D) -> Self {
         LoaderBuilder { dataset, collate: Stack, settings: Settings::default() }
     }
 }
 
-impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
+/// For any dataset.
+impl<D, C> LoaderBuilder<D, C> {
     /// How many samples a batch has (default: 1).
     pub fn batch_size(mut self, batch_size: usize) -> Self {
         self.settings.batch_size = Some(batch_size);
         self
     }
 
-    /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`). Excludes
-    /// `batch_size`, `batch_sampler` and `drop_last`.
-    ///
-    /// ```
-    /// use sutler::{InMemory, Loader};
-    ///
-    /// let loader = Loader::builder(InMemory::new(vec!["a", "b"])).unbatched().build()?;
-    /// assert_eq!(loader.epoch().collect::<sutler::Result<Vec<_>>>()?, ["a", "b"]);
-    /// # Ok::<(), sutler::Error>(())
-    /// ```
-    pub fn unbatched(mut self) -> LoaderBuilder<D, Unbatched> {
-        self.settings.unbatched = true;
-        self.collate(Unbatched)
-    }
-
-    /// Whether each epoch has a new random order (default: false). Bit for bit the order of torch, see
-    /// [`seed`](LoaderBuilder::seed).
-    pub fn shuffle(mut self, shuffle: bool) -> Self {
-        self.settings.shuffle = shuffle;
+    /// Whether to leave out the last batch of an epoch if it is smaller than the others (default: false).
+    pub fn drop_last(mut self, drop_last: bool) -> Self {
+        self.settings.drop_last = drop_last;
         self
     }
 
@@ -73,33 +58,6 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// `DataLoader(shuffle=True, generator=torch.Generator().manual_seed(s))`, epoch after epoch.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seeding = Some(Seeding::Seed(seed));
-        self
-    }
-
-    /// As [`seed`](LoaderBuilder::seed), but the order is that of a Python run that calls `torch.manual_seed(s)` just
-    /// before its first epoch and gives its `DataLoader` no generator (and draws nothing else from the global one).
-    pub fn global_seed(mut self, seed: u64) -> Self {
-        self.settings.seeding = Some(Seeding::Global(seed));
-        self
-    }
-
-    /// Draws the order from `generator` as it stands: `DataLoader(generator=generator)`. What samples draw is keyed
-    /// by its next int64.
-    pub fn generator(mut self, generator: Generator) -> Self {
-        self.settings.seeding = Some(Seeding::Generator(Box::new(generator)));
-        self
-    }
-
-    /// Draws samples in the order of `sampler` instead; excludes [`shuffle`](LoaderBuilder::shuffle).
-    pub fn sampler(mut self, sampler: impl Sampler + 'static) -> Self {
-        self.settings.sampler = Some(Box::new(sampler));
-        self
-    }
-
-    /// Makes the batches that `batch_sampler` gives, whatever their sizes; excludes `batch_size`, `shuffle`, `sampler` and
-    /// `drop_last`.
-    pub fn batch_sampler(mut self, batch_sampler: impl BatchSampler + 'static) -> Self {
-        self.settings.batch_sampler = Some(Box::new(batch_sampler));
         self
     }
 
@@ -153,21 +111,6 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Whether the order is that of a `DataLoader` with persistent workers (default: false): it draws its base seed from
-    /// the generator once, and not before each epoch. The threads live as long as the loader either way.
-    pub fn persistent_workers(mut self, persistent_workers: bool) -> Self {
-        self.settings.persistent_workers = persistent_workers;
-        self
-    }
-
-    /// How long `next()` waits for a batch (default: for ever). When the time is up it gives an error of kind
-    /// [`Timeout`](crate::ErrorKind::Timeout) that names the samples which are still being loaded. The batch is not lost:
-    /// the next call waits for it again.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = Some(timeout);
-        self
-    }
-
     /// How many batches may be in the making or waiting at a time, all workers together.
     ///
     /// Default: one more than there are workers, so that each may be held up by a slow sample in another batch. Where
@@ -178,6 +121,73 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         self
     }
 
+    /// How long `next()` waits for a batch (default: for ever). When the time is up it gives an error of kind
+    /// [`Timeout`](crate::ErrorKind::Timeout) that names the samples which are still being loaded. The batch is not lost:
+    /// the next call waits for it again.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = Some(timeout);
+        self
+    }
+}
+
+/// For a [`Dataset`].
+impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
+    /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`). Excludes
+    /// `batch_size`, `batch_sampler` and `drop_last`.
+    ///
+    /// ```
+    /// use sutler::{InMemory, Loader};
+    ///
+    /// let loader = Loader::builder(InMemory::new(vec!["a", "b"])).unbatched().build()?;
+    /// assert_eq!(loader.epoch().collect::<sutler::Result<Vec<_>>>()?, ["a", "b"]);
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn unbatched(mut self) -> LoaderBuilder<D, Unbatched> {
+        self.settings.unbatched = true;
+        self.collate(Unbatched)
+    }
+
+    /// Whether each epoch has a new random order (default: false). Bit for bit the order of torch, see
+    /// [`seed`](LoaderBuilder::seed).
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.settings.shuffle = shuffle;
+        self
+    }
+
+    /// As [`seed`](LoaderBuilder::seed), but the order is that of a Python run that calls `torch.manual_seed(s)` just
+    /// before its first epoch and gives its `DataLoader` no generator (and draws nothing else from the global one).
+    pub fn global_seed(mut self, seed: u64) -> Self {
+        self.settings.seeding = Some(Seeding::Global(seed));
+        self
+    }
+
+    /// Draws the order from `generator` as it stands: `DataLoader(generator=generator)`. What samples draw is keyed
+    /// by its next int64.
+    pub fn generator(mut self, generator: Generator) -> Self {
+        self.settings.seeding = Some(Seeding::Generator(Box::new(generator)));
+        self
+    }
+
+    /// Draws samples in the order of `sampler` instead; excludes [`shuffle`](LoaderBuilder::shuffle).
+    pub fn sampler(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.settings.sampler = Some(Box::new(sampler));
+        self
+    }
+
+    /// Makes the batches that `batch_sampler` gives, whatever their sizes; excludes `batch_size`, `shuffle`, `sampler` and
+    /// `drop_last`.
+    pub fn batch_sampler(mut self, batch_sampler: impl BatchSampler + 'static) -> Self {
+        self.settings.batch_sampler = Some(Box::new(batch_sampler));
+        self
+    }
+
+    /// Whether the order is that of a `DataLoader` with persistent workers (default: false): it draws its base seed from
+    /// the generator once, and not before each epoch. The threads live as long as the loader either way.
+    pub fn persistent_workers(mut self, persistent_workers: bool) -> Self {
+        self.settings.persistent_workers = persistent_workers;
+        self
+    }
+
     /// About how many consecutive samples a worker takes at a time: a batch is cut into equal parts of at most as many,
     /// or as many whole batches go together. Never changes what is in a batch.
     ///
@@ -185,12 +195,6 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// is due, and whole batches of cheap ones.
     pub fn chunk_size(mut self, chunk_size: usize) -> Self {
         self.settings.chunk_size = Some(chunk_size);
-        self
-    }
-
-    /// Whether to leave out the last batch of an epoch if it is smaller than the others (default: false).
-    pub fn drop_last(mut self, drop_last: bool) -> Self {
-        self.settings.drop_last = drop_last;
         self
     }
 
@@ -235,17 +239,10 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         C: Collate<D::Sample> + 'static,
     {
         let (len, mut settings) = (self.dataset.len(), self.settings);
-        settings.check(len)?;
-        let workers = match (settings.pool.take(), settings.num_workers.unwrap_or(0)) {
-            (Some(pool), _) => Some(pool),
-            (None, 0) => None,
-            (None, num_workers) => Some(WorkerPool::new(num_workers)?),
-        };
-        if let (Some(workers), Some(init)) = (&workers, settings.worker_init_fn.take()) {
-            workers.init(init)?;
-        }
+        settings.check(Some(len))?;
+        let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
-        let timeout = settings.timeout.filter(|timeout| !timeout.is_zero());
+        let timeout = settings.timeout();
         let in_order = !settings.out_of_order;
         let pace = Pace::new(num_workers, settings.prefetch_batches, settings.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
@@ -269,11 +266,8 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     }
 }
 
-impl<D: Dataset, C> std::fmt::Debug for LoaderBuilder<D, C> {
+impl<D, C> std::fmt::Debug for LoaderBuilder<D, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoaderBuilder")
-            .field("samples", &self.dataset.len())
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("LoaderBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

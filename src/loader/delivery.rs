@@ -1,6 +1,7 @@
 //! `Delivery`: finished batches, from the channel to the consumer, in order or as they come.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -8,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::WorkerPool;
 use super::line::Finished;
 use crate::error::Result;
+use crate::stats::Counters;
 
 /// What is between the workers and the consumer of one epoch.
 pub(super) struct Delivery<B> {
@@ -101,6 +103,34 @@ impl<B> Delivery<B> {
             Ok(finished) => Some(finished),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+        }
+    }
+}
+
+/// The time of an epoch, and what came of each call of `next()`.
+pub(super) struct Clock {
+    /// Up to when the time is counted.
+    counted: Instant,
+    /// Whether the end was reported, and no more time counts.
+    ended: bool,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Clock { counted: Instant::now(), ended: false }
+    }
+
+    /// `next()` returns this.
+    pub(super) fn returned<B>(&mut self, counters: &Counters, result: &Option<Result<B>>) {
+        let returned = Instant::now();
+        if !self.ended {
+            counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
+            self.counted = returned;
+        }
+        match result {
+            Some(Ok(_)) => drop(counters.batches.fetch_add(1, Relaxed)),
+            Some(Err(_)) => drop(counters.errors.fetch_add(1, Relaxed)),
+            None => self.ended = true,
         }
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-use super::delivery::Delivery;
+use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
 use super::line::Line;
 use super::orders::Orders;
 use super::state::OutOfOrder;
-use super::watch::Seconds;
+use super::watch::timed_out;
 use super::{Loader, LoaderState, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::Dataset;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
 use crate::sampler::{Batches, Order, Run};
 
@@ -34,11 +34,8 @@ pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample>> {
     last: Option<Run>,
     /// What became of the order, if there is none.
     failure: Option<Error>,
-    timeout: Option<std::time::Duration>,
-    /// Up to when the time is counted.
-    counted: Instant,
-    /// Whether the end was reported, and no more time counts.
-    ended: bool,
+    timeout: Option<Duration>,
+    clock: Clock,
 }
 
 impl<D, C> Epoch<D, C>
@@ -64,7 +61,7 @@ where
     }
 
     fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
-        let counted = Instant::now();
+        let clock = Clock::start();
         let shared = Arc::clone(&loader.shared);
         // Each message is at least one batch in flight, so there are never more messages than batches.
         let (sender, finished) = bounded(batches.len().min(shared.pace.most_ahead()).max(1));
@@ -84,8 +81,7 @@ where
             last: None,
             failure,
             timeout: loader.timeout,
-            counted,
-            ended: false,
+            clock,
         };
         epoch.queue();
         epoch
@@ -184,7 +180,8 @@ where
             let waited = waiting.elapsed();
             self.line.shared.counters.consumer_wait_ns.fetch_add(waited.as_nanos() as u64, Relaxed);
             if !in_time {
-                return Err(self.timed_out());
+                let watch = &self.line.shared.watch;
+                return Err(timed_out(self.timeout, watch, |name| self.line.path(name)));
             }
         }
         let (batch, result) = self.delivery.pop().expect("the next batch is ready");
@@ -212,20 +209,6 @@ where
         true
     }
 
-    #[cold]
-    fn timed_out(&self) -> Error {
-        let running = self.line.shared.watch.as_ref().map(|watch| watch.report(|name| self.line.path(name)));
-        let running = running.filter(|report| !report.is_empty()).unwrap_or_else(|| "no sample: the collate".into());
-        let timeout = Seconds(self.timeout.unwrap_or_default());
-        Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "no batch within {timeout}. Being loaded: {running}. The next call waits for the batch again; a larger \
-                 timeout gives it more time"
-            ),
-        )
-    }
-
     fn batches(&self) -> &Batches {
         &self.line.source.batches
     }
@@ -251,20 +234,7 @@ where
             None
         };
 
-        let returned = Instant::now();
-        let counters = &self.line.shared.counters;
-        if !self.ended {
-            counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
-            self.counted = returned;
-        }
-        match &result {
-            Some(Ok(_)) => counters.batches.fetch_add(1, Relaxed),
-            Some(Err(_)) => counters.errors.fetch_add(1, Relaxed),
-            None => {
-                self.ended = true;
-                0
-            }
-        };
+        self.clock.returned(&self.line.shared.counters, &result);
         result
     }
 

@@ -85,7 +85,7 @@ where
                 count
             }
             Job::Parts(samples) => {
-                self.queue_parts(first, self.source.batches.run(first), samples, |part| workers.spawn(part));
+                self.queue_parts(first, self.source.batches.run(first), samples, &|part| workers.spawn(part));
                 1
             }
         }

@@ -118,7 +118,7 @@ where
         batch: usize,
         work: S::Work,
         samples: usize,
-        spawn: impl Fn(Box<dyn FnOnce() + Send>),
+        spawn: &dyn Fn(Box<dyn FnOnce() + Send>),
     ) {
         let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
@@ -328,7 +328,7 @@ pub(super) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result
 }
 
 /// Drops what may be the user's, and may panic at it.
-fn discard<T>(value: T) {
+pub(super) fn discard<T>(value: T) {
     let _ = guarded("a drop", || {
         drop(value);
         Ok(())

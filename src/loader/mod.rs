@@ -4,6 +4,9 @@ mod builder;
 mod delivery;
 mod epoch;
 mod indexed;
+mod intake;
+mod iterable;
+mod iterable_epoch;
 mod line;
 mod masked;
 mod orders;
@@ -19,6 +22,8 @@ use std::time::Duration;
 
 pub use builder::LoaderBuilder;
 pub use epoch::Epoch;
+pub use iterable::{Iterable, IterableLoader};
+pub use iterable_epoch::IterableEpoch;
 pub use masked::Masked;
 pub use state::LoaderState;
 pub use workers::WorkerPool;
@@ -62,7 +67,7 @@ pub struct Loader<D, C = Stack> {
 impl<D: Dataset + 'static> Loader<D> {
     /// Starts to describe a loader of `dataset`; [`LoaderBuilder::build`] makes it.
     pub fn builder(dataset: D) -> LoaderBuilder<D> {
-        LoaderBuilder::new(dataset)
+        LoaderBuilder::over(dataset)
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) chunk_size: Option<usize>,
     pub(super) drop_last: bool,
     pub(super) out_of_order: bool,
+    pub(super) interleave: Option<usize>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -49,14 +50,17 @@ impl Settings {
     /// # Errors
     ///
     /// If a setting is out of range or contradicts another one, by the rules of `torch/utils/data/dataloader.py`.
-    pub(super) fn check(&self, len: usize) -> Result<()> {
+    ///
+    /// `len` is that of the dataset, if it has one.
+    pub(super) fn check(&self, len: Option<usize>) -> Result<()> {
         let has_workers = self.pool.is_some() || self.num_workers.is_some_and(|num_workers| num_workers > 0);
-        let has_timeout = self.timeout.is_some_and(|timeout| !timeout.is_zero());
+        let has_timeout = self.timeout().is_some();
         let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
         let wrong = [
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
             (self.chunk_size == Some(0), "chunk_size must be at least 1"),
+            (self.interleave == Some(0), "interleave must be at least 1"),
             (
                 self.shuffle && self.sampler.is_some(),
                 "sampler excludes shuffle: a sampler gives the order itself. Leave one of them out",
@@ -74,7 +78,7 @@ impl Settings {
                 self.unbatched && (self.batch_size.is_some() || self.batch_sampler.is_some() || self.drop_last),
                 "unbatched excludes batch_size, batch_sampler and drop_last: there are no batches. Leave the others out",
             ),
-            (self.shuffle && len == 0, "cannot shuffle a dataset without samples"),
+            (self.shuffle && len == Some(0), "cannot shuffle a dataset without samples"),
             (
                 self.pool.is_some() && self.num_workers.is_some(),
                 "pool excludes num_workers: a pool has its number of threads. Leave one of them out",
@@ -108,16 +112,43 @@ impl Settings {
         }
     }
 
-    /// The batches, and the seed behind them. The settings are sound.
-    pub(super) fn ordering(self) -> Ordering {
-        let seeding = self.seeding.unwrap_or_else(|| match self.distributed {
+    /// The worker threads; `None` loads in the caller's.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be started, or `worker_init_fn` fails.
+    pub(super) fn start_workers(&mut self) -> Result<Option<WorkerPool>> {
+        let workers = match (self.pool.take(), self.num_workers.unwrap_or(0)) {
+            (Some(pool), _) => Some(pool),
+            (None, 0) => None,
+            (None, num_workers) => Some(WorkerPool::new(num_workers)?),
+        };
+        if let (Some(workers), Some(init)) = (&workers, self.worker_init_fn.take()) {
+            workers.init(init)?;
+        }
+        Ok(workers)
+    }
+
+    /// How long to wait for a batch; `None` is for ever, as 0 is in torch.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout.filter(|timeout| !timeout.is_zero())
+    }
+
+    /// The seed of what samples draw; where none was given it is drawn here, once.
+    pub(super) fn seed(&mut self) -> u64 {
+        let seeding = self.seeding.get_or_insert_with(|| match self.distributed {
             Some(_) => Seeding::Seed(0),
             None => Seeding::Seed(RandomState::new().hash_one("sutler")),
         });
-        let seed = match &seeding {
+        match seeding {
             Seeding::Seed(seed) | Seeding::Global(seed) => *seed,
             Seeding::Generator(generator) => generator.as_ref().clone().random() as u64,
-        };
+        }
+    }
+
+    /// The batches, and the seed behind them. The settings are sound.
+    pub(super) fn ordering(mut self) -> Ordering {
+        let seed = self.seed();
         if let Some(sampler) = self.batch_sampler {
             return Ordering { seed, sampler, distributed: self.distributed };
         }
@@ -129,10 +160,10 @@ impl Settings {
                 Box::new(DistributedSampler::new(ranks).shuffle(self.shuffle).seed(seed))
             }
             (None, None) if self.shuffle => {
-                let sampler = match seeding {
-                    Seeding::Seed(seed) => RandomSampler::new(Generator::manual_seed(seed)),
-                    Seeding::Generator(generator) => RandomSampler::new(*generator),
-                    Seeding::Global(seed) => RandomSampler::of_global(Generator::manual_seed(seed)),
+                let sampler = match self.seeding {
+                    Some(Seeding::Generator(generator)) => RandomSampler::new(*generator),
+                    Some(Seeding::Global(_)) => RandomSampler::of_global(Generator::manual_seed(seed)),
+                    Some(Seeding::Seed(_)) | None => RandomSampler::new(Generator::manual_seed(seed)),
                 };
                 Box::new(sampler.shared_with_loader(self.persistent_workers))
             }

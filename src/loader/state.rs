@@ -4,10 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::indexed::Data;
+use super::intake::Progress;
 use super::orders::Orders;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sampler::{Batches, Unit};
+use crate::sampler::Batches;
+pub(super) use crate::sampler::Unit;
 
 /// How far a run has come: enough to go on from there, in another process, on other hardware, on another number of ranks.
 ///
@@ -50,6 +52,8 @@ pub struct LoaderState {
     /// and what they are: samples, or batches of a batch sampler.
     pub(super) unit: Unit,
     pub(super) out_of_order: Option<OutOfOrder>,
+    /// Where an iterable dataset stands.
+    pub(super) progress: Option<Progress>,
     /// How many samples the dataset has, and its fingerprint.
     pub(super) samples: usize,
     pub(super) dataset: u64,
@@ -76,6 +80,7 @@ impl LoaderState {
             units: batches.units(),
             unit: batches.unit(),
             out_of_order: None,
+            progress: None,
             samples: data.len,
             dataset: *data.fingerprint.get_or_init(|| data.dataset.fingerprint()),
             order: batches.fingerprint(),
@@ -93,7 +98,8 @@ impl LoaderState {
         self.epoch
     }
 
-    /// How far the epoch has come, all ranks together: in samples, or in batches if a batch sampler makes them.
+    /// How far the epoch has come, all ranks together: in samples, or in batches if a batch sampler makes them. Of an
+    /// iterable dataset, how many records this rank has had.
     pub fn position(&self) -> usize {
         self.position
     }
@@ -138,6 +144,13 @@ impl LoaderState {
                 state.units, state.unit, state.epoch, loader.units
             ));
         }
+        if state.order != loader.order && state.unit == Unit::Records {
+            return refuse(
+                "its shards are dealt out in another way: the number of shards, interleave, the rank, or the number of \
+                 ranks differ"
+                    .into(),
+            );
+        }
         if state.order != loader.order {
             return refuse(format!(
                 "the {} gives another order for epoch {}: its own settings or its generator differ",
@@ -156,6 +169,12 @@ impl LoaderState {
             _ => Ok(()),
         }
     }
+
+    /// As [`check`](LoaderState::check), for an iterable dataset; gives the place where it goes on.
+    pub(super) fn check_stream(&self, other: &LoaderState) -> Result<Progress> {
+        self.check(other, (0, 0, 0))?;
+        Ok(self.progress.clone().unwrap_or_default())
+    }
 }
 
 const VERSION: &str = "sutler-state-1";
@@ -169,6 +188,10 @@ impl fmt::Display for LoaderState {
         if let Some(OutOfOrder { batches, dealt: (batch_size, rank, world) }) = &self.out_of_order {
             let batches: Vec<String> = batches.iter().map(usize::to_string).collect();
             write!(f, "had={}@{batch_size}/{rank}/{world} ", batches.join(","))?;
+        }
+        if let Some(Progress { opened, turn, open, .. }) = &self.progress {
+            let open: Vec<String> = open.iter().map(|(shard, dealt)| format!("{shard}:{dealt}")).collect();
+            write!(f, "shards={opened}/{turn}/{} ", open.join(","))?;
         }
         // Last, because a name may have spaces.
         write!(f, "sampler={sampler}")
@@ -201,12 +224,14 @@ impl FromStr for LoaderState {
             unit: match fields.value("unit")? {
                 "samples" => Unit::Samples,
                 "batches" => Unit::Batches,
+                "records" => Unit::Records,
                 _ => return Err(fields.wrong("unit")),
             },
             samples: 0,
             dataset: 0,
             order: 0,
             out_of_order: None,
+            progress: None,
             sampler: String::new(),
         };
         let (samples, dataset) = fields.value("data")?.split_once(':').ok_or_else(|| fields.wrong("data"))?;
@@ -218,10 +243,17 @@ impl FromStr for LoaderState {
                 true => Some(out_of_order(fields.value("had")?).ok_or_else(|| fields.wrong("had"))?),
                 false => None,
             },
+            progress: match fields.rest.starts_with("shards=") {
+                true => Some(progress(fields.value("shards")?, state.position).ok_or_else(|| fields.wrong("shards"))?),
+                false => None,
+            },
             sampler: fields.rest.strip_prefix("sampler=").ok_or_else(|| fields.wrong("sampler"))?.to_string(),
             ..state
         };
-        if state.position > state.units {
+        if (state.unit == Unit::Records) != state.progress.is_some() {
+            return Err(fields.wrong("shards"));
+        }
+        if state.unit != Unit::Records && state.position > state.units {
             return Err(fields.wrong("position"));
         }
         Ok(state)
@@ -242,6 +274,20 @@ fn out_of_order(text: &str) -> Option<OutOfOrder> {
     // The first batch is never among them, and they are sorted.
     let sound = batches[0] > 0 && batches.is_sorted_by(|a, b| a < b) && rank < world;
     sound.then_some(OutOfOrder { batches, dealt: (batch_size, rank, world) })
+}
+
+/// `7/1/3:17,6:16`
+fn progress(text: &str, records: usize) -> Option<Progress> {
+    let (opened, rest) = text.split_once('/')?;
+    let (turn, open) = rest.split_once('/')?;
+    let (opened, turn) = (opened.parse().ok()?, turn.parse().ok()?);
+    let pair = |pair: &str| pair.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let open: Vec<(usize, usize)> = match open {
+        "" => Vec::new(),
+        open => open.split(',').map(pair).collect::<Option<_>>()?,
+    };
+    let sound = open.len() <= opened && (turn < open.len() || turn == 0);
+    sound.then_some(Progress { records, opened, turn, open })
 }
 
 /// The words of a state, one after another.
@@ -302,6 +348,7 @@ mod tests {
             units: 1000,
             unit: Unit::Samples,
             out_of_order: None,
+            progress: None,
             samples: 1000,
             dataset: 0x09af,
             order: u64::MAX,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::line::SampleName;
+use crate::error::{Error, ErrorKind};
 
 /// The samples that are being loaded, by worker. Kept only for loaders with a timeout: looking at the clock costs as much
 /// as a cheap sample.
@@ -57,8 +58,27 @@ impl Drop for Watched<'_> {
     }
 }
 
+/// The error of a batch that did not come in time.
+#[cold]
+pub(super) fn timed_out(
+    timeout: Option<Duration>,
+    watch: &Option<Watch>,
+    path: impl Fn(SampleName) -> Option<PathBuf>,
+) -> Error {
+    let running = watch.as_ref().map(|watch| watch.report(path)).filter(|report| !report.is_empty());
+    let running = running.unwrap_or_else(|| "no sample, so it is being collated, or a shard being read".into());
+    let timeout = Seconds(timeout.unwrap_or_default());
+    Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "no batch within {timeout}. Being loaded: {running}. The next call waits for the batch again; a larger \
+             timeout gives it more time"
+        ),
+    )
+}
+
 /// A time as people say it.
-pub(super) struct Seconds(pub(super) Duration);
+struct Seconds(Duration);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -40,6 +40,8 @@ enum Cuts {
 pub(crate) enum Unit {
     Samples,
     Batches,
+    /// Of an iterable dataset, whose length is not known.
+    Records,
 }
 
 impl fmt::Display for Unit {
@@ -47,6 +49,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Unit::Samples => "samples",
             Unit::Batches => "batches",
+            Unit::Records => "records",
         })
     }
 }

@@ -1,0 +1,243 @@
+//! `IterableLoader`: loads batches of data that is read one record after another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::unbounded;
+
+use super::delivery::{Clock, Delivery};
+use super::intake::{Intake, Progress, Streamed, shards_of};
+use super::line::{Line, Shared};
+use super::pace::Pace;
+use super::state::Unit;
+use super::watch::Watch;
+use super::{IterableEpoch, LoaderBuilder, LoaderState, WorkerPool};
+use crate::collate::{Collate, CollateFn, Stack, Unbatched};
+use crate::dataset::IterableDataset;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::memory::BufferPool;
+use crate::stats::{Counters, Stats};
+
+/// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
+///
+/// A batch takes a record of each open shard in turn, so its contents depend on the shards and the settings, and not on
+/// the number of threads. There is no `shuffle`, `sampler` or `batch_sampler` to be set wrongly. See [`IterableDataset`] for an
+/// example.
+pub struct IterableLoader<I, C = Stack> {
+    pub(super) dataset: Arc<I>,
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) workers: Option<WorkerPool>,
+    pub(super) seed: u64,
+    pub(super) batch_size: usize,
+    pub(super) drop_last: bool,
+    pub(super) interleave: usize,
+    /// This rank's.
+    pub(super) shards: Vec<usize>,
+    /// Rank and world size.
+    pub(super) dealt: (usize, usize),
+    pub(super) timeout: Option<Duration>,
+    pub(super) next_epoch: AtomicU64,
+}
+
+/// Marks a [`LoaderBuilder`] of an [`IterableDataset`].
+#[derive(Debug)]
+pub struct Iterable<I>(pub(super) I);
+
+impl<I: IterableDataset + 'static> IterableLoader<I> {
+    /// Starts to describe a loader of `dataset`; [`LoaderBuilder::build`] makes it.
+    pub fn builder(dataset: I) -> LoaderBuilder<Iterable<I>> {
+        LoaderBuilder::over(Iterable(dataset))
+    }
+}
+
+/// For an [`IterableDataset`]. Its batches come in order; it has no sampler.
+impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
+    /// How many shards are open at a time, of which a batch takes a record each in turn (default: 16). More mix better, and
+    /// let more threads read at once; each holds a part of about two batches that were read ahead.
+    pub fn interleave(mut self, shards: usize) -> Self {
+        self.settings.interleave = Some(shards);
+        self
+    }
+
+    /// No batches: `next()` gives the samples themselves (torch's `batch_size=None`).
+    pub fn unbatched(mut self) -> LoaderBuilder<Iterable<I>, Unbatched> {
+        self.settings.unbatched = true;
+        self.collate(Unbatched)
+    }
+
+    /// Makes batches with `collate` instead of [`Stack`].
+    pub fn collate<K: Collate<I::Sample> + 'static>(self, collate: K) -> LoaderBuilder<Iterable<I>, K> {
+        LoaderBuilder { dataset: self.dataset, collate, settings: self.settings }
+    }
+
+    /// Makes batches with a function of the batch's samples, in order (torch's `collate_fn`).
+    pub fn collate_fn<B, F>(self, function: F) -> LoaderBuilder<Iterable<I>, CollateFn<F>>
+    where
+        B: Send,
+        F: Fn(Vec<I::Sample>) -> Result<B> + Send + Sync + 'static,
+    {
+        self.collate(CollateFn::new(function))
+    }
+
+    /// Checks the settings and starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// If a count is 0, two settings contradict each other, there are more ranks than shards, the threads cannot be started,
+    /// or `worker_init_fn` fails.
+    pub fn build(self) -> Result<IterableLoader<I, C>>
+    where
+        C: Collate<I::Sample> + 'static,
+    {
+        let (dataset, mut settings) = (self.dataset.0, self.settings);
+        settings.check(None)?;
+        let ranks = settings.distributed.unwrap_or_default();
+        let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
+        let workers = settings.start_workers()?;
+        let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
+        let timeout = settings.timeout();
+        let pace = Pace::new(num_workers, settings.prefetch_batches, None);
+        let buffers = BufferPool::new(pace.prefetch_batches().saturating_add(2));
+        Ok(IterableLoader {
+            dataset: Arc::new(dataset),
+            shared: Arc::new(Shared {
+                collate: self.collate,
+                pace,
+                buffers,
+                counters: Counters::default(),
+                watch: timeout.map(|_| Watch::new(num_workers)),
+            }),
+            workers,
+            batch_size: settings.batch_size.unwrap_or(1),
+            drop_last: settings.drop_last,
+            interleave: settings.interleave.unwrap_or(16),
+            shards,
+            dealt: (ranks.rank(), ranks.world_size()),
+            timeout,
+            next_epoch: AtomicU64::new(0),
+            seed: settings.seed(),
+        })
+    }
+}
+
+impl<I, C> IterableLoader<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    /// Starts the next epoch: the first call gives epoch 0.
+    pub fn epoch(&self) -> IterableEpoch<I, C> {
+        self.start(self.next_epoch.fetch_add(1, Relaxed), Progress::default())
+    }
+
+    /// Starts epoch `epoch`, whatever came before; [`epoch`](IterableLoader::epoch) then goes on behind it.
+    pub fn epoch_at(&self, epoch: u64) -> IterableEpoch<I, C> {
+        self.next_epoch.store(epoch.wrapping_add(1), Relaxed);
+        self.start(epoch, Progress::default())
+    }
+
+    /// Goes on where a state says. Shards that were read are not opened, and those that were open are read on from where
+    /// they stood ([`IterableDataset::records`] with `skip`). Each rank has a state of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the state is of another dataset, seed, number of shards or ranks, or interleaves them otherwise.
+    pub fn resume(&self, state: &LoaderState) -> Result<IterableEpoch<I, C>> {
+        let progress = state.check_stream(&self.state_of(state.epoch(), &Progress::default()))?;
+        self.next_epoch.store(state.epoch().wrapping_add(1), Relaxed);
+        Ok(self.start(state.epoch(), progress))
+    }
+
+    #[allow(clippy::len_without_is_empty, reason = "an unknown length is not known to be zero either")]
+    /// How many batches an epoch has, if the dataset knows its length and there is one rank.
+    pub fn len(&self) -> Option<usize> {
+        let len = self.dataset.len().filter(|_| self.dealt.1 == 1)?;
+        Some(if self.drop_last { len / self.batch_size } else { len.div_ceil(self.batch_size) })
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &I {
+        &self.dataset
+    }
+
+    /// The seed of what samples draw.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What the loader has done so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.report(&self.shared.buffers)
+    }
+
+    fn start(&self, epoch: u64, progress: Progress) -> IterableEpoch<I, C> {
+        // What is in it is bounded by the window.
+        let (sender, finished) = unbounded();
+        let line = Arc::new(Line {
+            source: Streamed { dataset: Arc::clone(&self.dataset), seed: self.seed, epoch },
+            shared: Arc::clone(&self.shared),
+            capacity: self.batch_size,
+            has_workers: self.workers.is_some(),
+            cancelled: AtomicBool::new(false),
+            finished: sender,
+        });
+        let window = if self.workers.is_some() { self.shared.pace.prefetch_batches() } else { 1 };
+        let state = self.state_of(epoch, &progress);
+        let intake = Intake::new(line, self.shards.clone(), self.interleave, self.drop_last, window, progress);
+        let epoch = IterableEpoch {
+            intake: Arc::new(intake),
+            workers: self.workers.clone(),
+            delivery: Delivery::new(finished, true),
+            state,
+            timeout: self.timeout,
+            clock: Clock::start(),
+        };
+        epoch.pump();
+        epoch
+    }
+
+    fn state_of(&self, epoch: u64, progress: &Progress) -> LoaderState {
+        let mut order = Fingerprint::new();
+        let (rank, world) = self.dealt;
+        [self.dataset.num_shards(), self.interleave, rank, world].iter().for_each(|&number| order.add(number as u64));
+        LoaderState {
+            seed: self.seed,
+            epoch,
+            position: progress.records,
+            units: 0,
+            unit: Unit::Records,
+            out_of_order: None,
+            progress: Some(progress.clone()),
+            samples: self.dataset.len().unwrap_or(0),
+            dataset: self.dataset.fingerprint(),
+            order: order.value(),
+            sampler: "IterableDataset".into(),
+        }
+    }
+}
+
+impl<I, C> IntoIterator for &IterableLoader<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    type Item = Result<C::Batch>;
+    type IntoIter = IterableEpoch<I, C>;
+
+    fn into_iter(self) -> IterableEpoch<I, C> {
+        self.epoch()
+    }
+}
+
+impl<I: IterableDataset, C> std::fmt::Debug for IterableLoader<I, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IterableLoader")
+            .field("shards", &self.shards.len())
+            .field("batch_size", &self.batch_size)
+            .field("workers", &self.workers)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

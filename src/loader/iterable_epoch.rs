@@ -1,0 +1,106 @@
+//! `IterableEpoch`: the consumer's end of an [`IterableLoader`](super::IterableLoader).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::delivery::{Clock, Delivery};
+use super::intake::Intake;
+use super::watch::timed_out;
+use super::{LoaderState, WorkerPool};
+use crate::collate::Collate;
+use crate::dataset::IterableDataset;
+use crate::error::Result;
+
+/// One pass over an iterable dataset: an iterator over its batches, made by [`IterableLoader::epoch`].
+///
+/// An `Err` is one batch that could not be made; the iteration goes on behind it.
+pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
+    pub(super) intake: Arc<Intake<I, C>>,
+    pub(super) workers: Option<WorkerPool>,
+    pub(super) delivery: Delivery<C::Batch>,
+    /// After the batch that was delivered last.
+    pub(super) state: LoaderState,
+    pub(super) timeout: Option<Duration>,
+    pub(super) clock: Clock,
+}
+
+impl<I, C> IterableEpoch<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    /// The state between the batch that was delivered last and the next one, for [`IterableLoader::resume`]; this rank's.
+    pub fn state(&self) -> LoaderState {
+        self.state.clone()
+    }
+
+    pub(super) fn pump(&self) {
+        if let Some(workers) = &self.workers {
+            self.intake.pump(&|job| workers.spawn(job));
+        }
+    }
+
+    /// The next batch, or that it did not come in time; `None` at the end.
+    fn take(&mut self) -> Option<Result<C::Batch>> {
+        let waiting = Instant::now();
+        let deadline = self.timeout.and_then(|timeout| waiting.checked_add(timeout));
+        let counters = &self.intake.line.shared.counters;
+        let mut waited = false;
+        while !self.delivery.is_ready() {
+            if self.intake.is_over() {
+                return None;
+            }
+            waited = true;
+            let finished = match &self.workers {
+                Some(workers) => self.delivery.wait(workers, deadline),
+                None => Some(self.intake.step()),
+            };
+            match finished {
+                Some(finished) if finished.results.is_empty() => {}
+                Some(finished) => self.delivery.put(finished),
+                None => {
+                    counters.consumer_wait_ns.fetch_add(waiting.elapsed().as_nanos() as u64, Relaxed);
+                    let line = &self.intake.line;
+                    return Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name))));
+                }
+            }
+        }
+        if waited {
+            counters.consumer_wait_ns.fetch_add(waiting.elapsed().as_nanos() as u64, Relaxed);
+        }
+        let (_, result) = self.delivery.pop().expect("the next batch is ready");
+        if let Some(progress) = self.intake.deliver() {
+            self.state.position = progress.records;
+            self.state.progress = Some(progress);
+        }
+        self.pump();
+        Some(result)
+    }
+}
+
+impl<I, C> Iterator for IterableEpoch<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    type Item = Result<C::Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let result = self.take();
+        self.clock.returned(&self.intake.line.shared.counters, &result);
+        result
+    }
+}
+
+impl<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> Drop for IterableEpoch<I, C> {
+    fn drop(&mut self) {
+        self.intake.line.cancelled.store(true, Relaxed);
+    }
+}
+
+impl<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> std::fmt::Debug for IterableEpoch<I, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IterableEpoch").field("state", &self.state).finish_non_exhaustive()
+    }
+}
