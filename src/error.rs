@@ -29,7 +29,19 @@ struct Inner {
     batch: Vec<usize>,
     path: Option<PathBuf>,
     worker: Option<usize>,
+    rival: Option<Rival>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The sample of the same batch that the one concerned does not fit. A collate knows its place in the batch only, and
+/// the loader the index. The text around its name is kept until then: text and no function, because what may be the
+/// user's (the `Debug` of a key) must not run where errors are reported.
+struct Rival {
+    slot: usize,
+    /// How many slots the collate counts. A collate of the user's may use more than one for a sample.
+    slots: usize,
+    before: String,
+    after: String,
 }
 
 /// What kind of thing went wrong.
@@ -66,8 +78,18 @@ impl Error {
             batch: Vec::new(),
             path: None,
             worker: None,
+            rival: None,
             source: None,
         }))
+    }
+
+    /// An error about a sample that does not fit the one in slot `rival` of the same batch of `slots` slots. The text
+    /// is `before`, what the rival is called, and `after`.
+    pub(crate) fn clash(before: String, rival: usize, slots: usize, after: String) -> Self {
+        let mut error =
+            Self::new(ErrorKind::Collate, format!("{before}the sample in place {rival} of the batch{after}"));
+        error.0.rival = Some(Rival { slot: rival, slots, before, after });
+        error
     }
 
     /// An error that user code reports: `Err(Error::msg("no such label"))`.
@@ -102,6 +124,17 @@ impl Error {
     /// Adds the indices of the batch concerned, where no single sample is to blame.
     pub(crate) fn with_batch(mut self, indices: Vec<usize>) -> Self {
         self.0.batch = indices;
+        self
+    }
+
+    /// Calls the rival of a [`clash`](Error::clash) by its index, which `index_of` tells for each of the batch's
+    /// `samples` slots.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the loader to call"))]
+    pub(crate) fn name_rival(mut self, samples: usize, index_of: impl FnOnce(usize) -> usize) -> Self {
+        if let Some(rival) = self.0.rival.take_if(|rival| rival.slots == samples) {
+            let Rival { slot, before, after, .. } = rival;
+            self.0.message = format!("{before}sample {} in the same batch{after}", index_of(slot));
+        }
         self
     }
 
@@ -208,6 +241,18 @@ mod tests {
     fn the_innermost_path_and_the_outermost_index_win() {
         let error = Error::msg("no").with_path("/inner").with_path("/outer").with_index(3).with_index(9);
         assert_eq!(error.to_string(), "sample 9 (/inner): no");
+    }
+
+    #[test]
+    fn a_rival_is_named_once_its_index_is_known() {
+        let clash = || Error::clash("it is taller than ".into(), 2, 4, ": cut it".into()).with_index(7);
+        let by_place = "sample 7: it is taller than the sample in place 2 of the batch: cut it";
+        assert_eq!(clash().to_string(), by_place);
+        let by_index = "sample 7: it is taller than sample 12 in the same batch: cut it";
+        assert_eq!(clash().name_rival(4, |slot| slot + 10).to_string(), by_index);
+        assert_eq!(clash().name_rival(4, |slot| slot + 10).name_rival(4, |_| 99).to_string(), by_index);
+        // Slots that are not samples have no index.
+        assert_eq!(clash().name_rival(2, |_| 99).to_string(), by_place);
     }
 
     #[test]
