@@ -29,6 +29,7 @@ struct Inner {
     batch: Vec<usize>,
     path: Option<PathBuf>,
     worker: Option<usize>,
+    slot: Option<usize>,
     rival: Option<Rival>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -78,6 +79,7 @@ impl Error {
             batch: Vec::new(),
             path: None,
             worker: None,
+            slot: None,
             rival: None,
             source: None,
         }))
@@ -129,7 +131,6 @@ impl Error {
 
     /// Calls the rival of a [`clash`](Error::clash) by its index, which `index_of` tells for each of the batch's
     /// `samples` slots.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the loader to call"))]
     pub(crate) fn name_rival(mut self, samples: usize, index_of: impl FnOnce(usize) -> usize) -> Self {
         if let Some(rival) = self.0.rival.take_if(|rival| rival.slots == samples) {
             let Rival { slot, before, after, .. } = rival;
@@ -141,6 +142,11 @@ impl Error {
     pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
         self.0.worker = worker;
         self
+    }
+
+    /// The place in the batch of the sample concerned, where a collate found out only when all of them were there.
+    pub(crate) fn slot(&self) -> Option<usize> {
+        self.0.slot
     }
 
     /// What kind of thing went wrong.

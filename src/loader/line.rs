@@ -300,7 +300,11 @@ where
     #[cold]
     fn with_sample(&self, error: Error, position: usize) -> Error {
         let index = self.order.get(position);
-        let error = error.with_index(index).with_worker(self.worker());
+        let batch = self.positions(position / self.shared.batch_size);
+        let error = error
+            .name_rival(batch.len(), |slot| self.order.get(batch.start + slot))
+            .with_index(index)
+            .with_worker(self.worker());
         if index >= self.shared.len {
             return error;
         }
@@ -314,7 +318,11 @@ where
     /// Turns a full part into the batch.
     fn finish(&self, batch: usize, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
         guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
-            let indices = self.positions(batch).map(|position| self.order.get(position)).collect();
+            let positions = self.positions(batch);
+            if let Some(position) = error.slot().and_then(|slot| positions.clone().nth(slot)) {
+                return self.with_sample(error, position);
+            }
+            let indices = positions.map(|position| self.order.get(position)).collect();
             error.with_batch(indices).with_worker(self.worker())
         })
     }
