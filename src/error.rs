@@ -129,6 +129,12 @@ impl Error {
         self
     }
 
+    /// Adds the place in the batch of the sample concerned, for a collate that finds out only when all are there.
+    pub(crate) fn with_slot(mut self, slot: usize) -> Self {
+        self.0.slot = Some(slot);
+        self
+    }
+
     /// Calls the rival of a [`clash`](Error::clash) by its index, which `index_of` tells for each of the batch's
     /// `samples` slots.
     pub(crate) fn name_rival(mut self, samples: usize, index_of: impl FnOnce(usize) -> usize) -> Self {
@@ -144,7 +150,7 @@ impl Error {
         self
     }
 
-    /// The place in the batch of the sample concerned, where a collate found out only when all of them were there.
+    /// The place in the batch of the sample concerned, if that is all that is known of it.
     pub(crate) fn slot(&self) -> Option<usize> {
         self.0.slot
     }

@@ -1,12 +1,15 @@
 //! How the samples of a batch become one batch: a write into place, not a pass over a finished list.
 
 mod function;
+mod gathered;
 #[cfg(feature = "vision")]
 mod image;
+mod list;
 mod stack;
 mod tuple;
 
-pub use function::{CollateFn, Gathered};
+pub use function::CollateFn;
+pub use gathered::Gathered;
 pub use stack::{Stack, Stackable};
 
 use crate::error::Result;

@@ -14,6 +14,22 @@ use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
 /// | `Image` | `[N, H, W, C]` of `u8` |
 /// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
+/// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |
+/// | `Vec<String>` and the like, all of one length L | L `Vec`s of N strings: transposed |
+///
+/// The rules are those of `torch/utils/data/_utils/collate.py`, with two differences: number types are kept (there, a
+/// Python float becomes a `float64`), and a `Vec` of numbers is one tensor `[N, L]` instead of L tensors `[N]`. So is a
+/// `Vec<u8>`, which is not torch's `bytes`.
+///
+/// ```
+/// use sutler::{InMemory, Loader};
+///
+/// let samples = InMemory::new(vec![(3_i64, "a cat"), (5, "a dog"), (8, "an owl")]);
+/// let loader = Loader::builder(samples).batch_size(2).build()?;
+/// let (labels, captions) = loader.epoch().next().unwrap()?;
+/// assert_eq!((&*labels, captions), (&[3, 5][..], vec!["a cat", "a dog"]));
+/// # Ok::<(), sutler::Error>(())
+/// ```
 ///
 /// For a type of your own, implement [`Stackable`].
 #[derive(Clone, Copy, Debug, Default)]
