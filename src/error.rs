@@ -129,6 +129,16 @@ impl Error {
         self
     }
 
+    /// Says where in the sample it happened, before what is said of it.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        let separator = if self.0.message.is_empty() { "" } else { ": " };
+        self.0.message.insert_str(0, &format!("{place}{separator}"));
+        if let Some(rival) = &mut self.0.rival {
+            rival.before.insert_str(0, &format!("{place}: "));
+        }
+        self
+    }
+
     /// Adds the place in the batch of the sample concerned, for a collate that finds out only when all are there.
     pub(crate) fn with_slot(mut self, slot: usize) -> Self {
         self.0.slot = Some(slot);

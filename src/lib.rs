@@ -69,7 +69,7 @@ mod stats;
 pub mod torch;
 pub mod transform;
 
-pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable};
+pub use collate::{Collate, CollateFn, Gathered, MapPart, Stack, Stackable};
 pub use dataset::{Concat, Dataset, InMemory, Map, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};

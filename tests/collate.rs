@@ -1,10 +1,14 @@
 //! What each kind of sample becomes, however the batch is cut among the workers, and what is said of samples that do
 //! not fit together.
 
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sutler::{Collate, Dataset, ErrorKind, InMemory, Loader, Result, SampleRng, Stack};
+use sutler::{
+    BatchPlan, Collate, Dataset, ErrorKind, HostTensor, InMemory, Loader, Result, SampleRng, Shape, Stack, Stackable,
+};
 
 /// By how many workers a batch is made, and in parts of how many samples.
 const SETTINGS: [(usize, usize); 8] = [(0, 1), (1, 1), (1, 3), (3, 1), (3, 2), (3, 3), (3, 5), (3, 100)];
@@ -108,6 +112,255 @@ fn sequences_of_strings_of_other_lengths_are_told_with_both_samples() {
              transposed, so all must have one length (cut or fill them, or use a collate function)"
         );
     }
+}
+
+// ---- maps ----
+
+/// A hasher that is not the default one.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+
+#[test]
+fn maps_become_maps_of_batches() {
+    let names = ["tall", "small", "wide"];
+    let values = |i: i64| names.map(|name| (name.to_string(), vec![10 * i, name.len() as i64]));
+    let expected = |batch: &[i64]| {
+        let rows = |name: &str| batch.iter().flat_map(|i| [10 * i, name.len() as i64]).collect::<Vec<_>>();
+        BTreeMap::from(names.map(|name| (name.to_string(), ([batch.len(), 2], rows(name)))))
+    };
+    let expected = [expected(&[0, 1, 2]), expected(&[3, 4, 5]), expected(&[6])];
+    fn seen(batch: (String, HostTensor<i64>)) -> (String, ([usize; 2], Vec<i64>)) {
+        let (key, tensor) = batch;
+        (key, (tensor.shape().try_into().unwrap(), tensor.to_vec()))
+    }
+
+    let ordered: Vec<BTreeMap<String, Vec<i64>>> = (0..7).map(|i| values(i).into()).collect();
+    for epoch in batches(&ordered, 3, Stack) {
+        let epoch: Vec<BTreeMap<_, _>> = epoch.into_iter().map(|batch| batch.into_iter().map(seen).collect()).collect();
+        assert_eq!(epoch, expected);
+    }
+    let hashed: Vec<HashMap<String, Vec<i64>>> = (0..7).map(|i| values(i).into()).collect();
+    for epoch in batches(&hashed, 3, Stack) {
+        let epoch: Vec<BTreeMap<_, _>> = epoch.into_iter().map(|batch| batch.into_iter().map(seen).collect()).collect();
+        assert_eq!(epoch, expected);
+    }
+    let hashed: Vec<HashMap<String, Vec<i64>, Fixed>> = (0..7).map(|i| values(i).into_iter().collect()).collect();
+    for epoch in batches(&hashed, 3, Stack) {
+        let _: &HashMap<_, _, Fixed> = &epoch[0];
+        let epoch: Vec<BTreeMap<_, _>> = epoch.into_iter().map(|batch| batch.into_iter().map(seen).collect()).collect();
+        assert_eq!(epoch, expected);
+    }
+}
+
+#[test]
+fn maps_of_maps_and_tuples_in_tuples_are_collated_to_the_bottom() {
+    type Sample = (u8, BTreeMap<&'static str, HashMap<u8, (i64, &'static str)>>);
+    let sample = |i: i64| -> Sample {
+        let inner = |base: i64, name| HashMap::from([(1, (base + i, name)), (2, (base - i, "same"))]);
+        (i as u8, BTreeMap::from([("x", inner(100, "one")), ("y", inner(200, "two"))]))
+    };
+    let samples: Vec<Sample> = (0..5).map(sample).collect();
+    for epoch in batches(&samples, 4, Stack) {
+        assert_eq!(epoch.len(), 2);
+        let (numbers, maps) = &epoch[0];
+        assert_eq!(numbers.to_vec(), [0, 1, 2, 3]);
+        assert_eq!(maps.keys().copied().collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!((maps["x"].len(), maps["y"].len()), (2, 2));
+        assert_eq!((&*maps["x"][&1].0, &*maps["x"][&1].1), (&[100, 101, 102, 103][..], &["one"; 4][..]));
+        assert_eq!((&*maps["x"][&2].0, &*maps["x"][&2].1), (&[100, 99, 98, 97][..], &["same"; 4][..]));
+        assert_eq!((&*maps["y"][&1].0, &*maps["y"][&1].1), (&[200, 201, 202, 203][..], &["two"; 4][..]));
+        assert_eq!(*maps["y"][&2].0, [200, 199, 198, 197]);
+        let (numbers, maps) = &epoch[1];
+        assert_eq!((&**numbers, &*maps["y"][&2].0, &*maps["x"][&1].1), (&[4][..], &[196][..], &["one"][..]));
+    }
+}
+
+#[test]
+fn maps_without_keys_are_a_map_without_keys() {
+    let samples: Vec<(i64, HashMap<String, f32>)> = (0..5).map(|i| (i, HashMap::new())).collect();
+    for epoch in batches(&samples, 3, Stack) {
+        let epoch: Vec<_> = epoch.into_iter().map(|(numbers, map)| (numbers.to_vec(), map.len())).collect();
+        assert_eq!(epoch, [(vec![0, 1, 2], 0), (vec![3, 4], 0)]);
+    }
+    for epoch in batches(&[const { BTreeMap::<u8, u8>::new() }; 5], 3, Stack) {
+        assert_eq!(epoch.iter().map(BTreeMap::len).collect::<Vec<_>>(), [0, 0]);
+    }
+}
+
+#[test]
+fn batches_may_differ_in_their_keys() {
+    let samples: Vec<BTreeMap<i64, i64>> =
+        (0..6).map(|i| (0..=i / 2).map(|key| (key, 10 * key + i)).collect()).collect();
+    for epoch in batches(&samples, 2, Stack) {
+        let epoch: Vec<Vec<_>> = epoch
+            .into_iter()
+            .map(|batch| batch.into_iter().map(|(key, tensor)| (key, tensor.to_vec())).collect())
+            .collect();
+        assert_eq!(
+            epoch,
+            [
+                vec![(0, vec![0, 1])],
+                vec![(0, vec![2, 3]), (1, vec![12, 13])],
+                vec![(0, vec![4, 5]), (1, vec![14, 15]), (2, vec![24, 25])],
+            ]
+        );
+    }
+}
+
+/// A sample that writes where it is written.
+#[derive(Clone)]
+struct Whereabouts;
+
+impl Stackable for Whereabouts {
+    type Element = u64;
+
+    fn shape(&self) -> Shape {
+        Shape::SCALAR
+    }
+
+    fn write(&self, slot: &mut [u64]) -> Result<()> {
+        slot[0] = slot.as_ptr() as u64;
+        Ok(())
+    }
+}
+
+#[test]
+fn values_of_maps_are_written_where_the_batch_has_them() {
+    let samples = vec![BTreeMap::from(["a", "b", "c"].map(|key| (key, Whereabouts))); 23];
+    for epoch in batches(&samples, 10, Stack) {
+        for tensor in epoch.iter().flat_map(BTreeMap::values) {
+            assert!(tensor.iter().all(|place| *place == std::ptr::from_ref(place) as u64));
+        }
+    }
+}
+
+#[test]
+fn a_steady_epoch_of_maps_allocates_no_buffer() {
+    for (num_workers, chunk_size) in SETTINGS {
+        // Large ones, of which the pool holds no more than can be in use.
+        let samples: InMemory<HashMap<u8, BTreeMap<&str, Vec<u8>>>> = (0..10)
+            .map(|i| HashMap::from([(i / 10, BTreeMap::from(["a", "b"].map(|key| (key, vec![i; 1 << 20]))))]))
+            .collect();
+        let loader =
+            Loader::builder(samples).batch_size(4).num_workers(num_workers).chunk_size(chunk_size).build().unwrap();
+        loader.epoch().for_each(|batch| drop(batch.unwrap()));
+        let warm = loader.stats();
+        (0..2).flat_map(|_| loader.epoch()).for_each(|batch| drop(batch.unwrap()));
+        let steady = loader.stats().since(&warm);
+        assert_eq!((steady.buffers_allocated, steady.buffers_live), (0, 0));
+        assert_eq!(steady.buffers_leased, 2 * 3 * 2);
+    }
+}
+
+#[test]
+fn maps_with_other_keys_are_told_with_the_key_and_both_samples() {
+    let advice = "the maps of a batch must all have the same keys (fill in a default, or take the key out of all)";
+    let lacks = |key: &str, one: usize, other: usize| {
+        format!("sample {one}: it lacks the key {key:?}, and sample {other} in the same batch has it: {advice}")
+    };
+    let has = |key: &str, one: usize, other: usize| {
+        format!("sample {one}: it has the key {key:?}, and sample {other} in the same batch lacks it: {advice}")
+    };
+    let samples = |odd: &[&'static str]| -> Vec<BTreeMap<&'static str, i64>> {
+        (0..9).map(|i| if i == 4 { odd } else { &["a", "c"] }.iter().map(|key| (*key, i)).collect()).collect()
+    };
+    for (odd, one_way, other_way) in [
+        (&["a"][..], lacks("c", 4, 3), [lacks("c", 4, 5), has("c", 3, 4)]),
+        (&["a", "b", "c"], has("b", 4, 3), [has("b", 4, 5), lacks("b", 3, 4)]),
+        // One that is missing goes before one that is there in its stead.
+        (&["b", "c"], lacks("a", 4, 3), [lacks("a", 4, 5), lacks("b", 3, 4)]),
+        (&[], lacks("a", 4, 3), [lacks("a", 4, 5), has("a", 3, 4)]),
+    ] {
+        let ordered = samples(odd);
+        let hashed: Vec<HashMap<_, _>> = ordered.iter().map(|map| map.clone().into_iter().collect()).collect();
+        let errors = |ok: Vec<bool>, error: &sutler::Error, settings: (usize, usize)| {
+            assert_eq!(ok, [true, false, true]);
+            assert_eq!(error.kind(), ErrorKind::Collate);
+            let error = error.to_string();
+            // Whoever comes first decides which keys there are.
+            assert!(error == one_way || settings.0 > 1 && other_way.contains(&error), "{error}");
+        };
+        for (epoch, settings) in each_way(&ordered, 3, Stack).iter().zip(SETTINGS) {
+            errors(epoch.iter().map(Result::is_ok).collect(), epoch[1].as_ref().unwrap_err(), settings);
+        }
+        for (epoch, settings) in each_way(&hashed, 3, Stack).iter().zip(SETTINGS) {
+            errors(epoch.iter().map(Result::is_ok).collect(), epoch[1].as_ref().unwrap_err(), settings);
+        }
+    }
+}
+
+/// A sample whose batch cannot be started.
+#[derive(Clone)]
+struct Bomb;
+
+impl Collate<Bomb> for Stack {
+    type Batch = ();
+    type Part = ();
+
+    fn start(&self, _: BatchPlan<'_>) {
+        panic!("tick");
+    }
+    fn split_off(&self, _: &mut (), _: usize) {}
+    fn push(&self, _: &mut (), _: Bomb) -> Result<()> {
+        Ok(())
+    }
+    fn unite(&self, _: &mut (), _: ()) {}
+    fn finish(&self, _: ()) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_while_the_keys_are_dealt_out_costs_the_batch_and_hangs_nobody() {
+    for epoch in each_way(&vec![BTreeMap::from([("x", Bomb)]); 9], 3, Stack) {
+        assert_eq!(epoch.len(), 3);
+        for error in epoch.into_iter().map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Panic);
+            let text = error.to_string();
+            let cause = text.split_once(": ").unwrap().1;
+            let possible = ["loading the sample panicked: tick", "the batch is lost: another part of it panicked"];
+            assert!(possible.contains(&cause), "{text}");
+        }
+    }
+}
+
+/// A sample that cannot be written.
+#[derive(Clone)]
+struct Unwritable;
+
+impl Stackable for Unwritable {
+    type Element = u8;
+
+    fn shape(&self) -> Shape {
+        Shape::SCALAR
+    }
+
+    fn write(&self, _: &mut [u8]) -> Result<()> {
+        Err(sutler::Error::other(std::io::Error::other("no ink")))
+    }
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_told_with_its_keys() {
+    let first_error =
+        |epochs: Vec<Vec<Result<_>>>| epochs.into_iter().next().unwrap().remove(0).err().unwrap().to_string();
+    let values = |len| BTreeMap::from([("x", BTreeMap::from([(7, vec![0_u8; len])]))]);
+    let error = each_way(&[values(2), values(3)], 2, Stack).remove(0).remove(0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sample 1: at key \"x\": at key 7: its shape is [3], but that of sample 0 in the same batch is [2]: samples are \
+         stacked only if all have one shape (resize or pad them, or use another collate)"
+    );
+    let sequences = [2, 3].map(|len| BTreeMap::from([('k', vec!["x"; len])]));
+    let error = each_way(&sequences, 2, Stack).remove(0).remove(0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sample 1: at key 'k': it is a sequence of 3, but sample 0 in the same batch is one of 2: sequences of strings \
+         are transposed, so all must have one length (cut or fill them, or use a collate function)"
+    );
+    assert_eq!(
+        first_error(each_way(&[BTreeMap::from([("x", Unwritable)])], 2, Stack)),
+        "sample 0: at key \"x\": no ink"
+    );
 }
 
 // ---- samples that do not fit together ----

@@ -5,11 +5,14 @@ mod gathered;
 #[cfg(feature = "vision")]
 mod image;
 mod list;
+mod map;
+mod mapping;
 mod stack;
 mod tuple;
 
 pub use function::CollateFn;
 pub use gathered::Gathered;
+pub use map::MapPart;
 pub use stack::{Stack, Stackable};
 
 use crate::error::Result;
