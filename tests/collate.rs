@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use proptest::prelude::*;
 use sutler::{
-    BatchPlan, Collate, Dataset, ErrorKind, HostTensor, InMemory, Loader, Result, SampleRng, Shape, Stack, Stackable,
+    BatchPlan, BufferPool, Collate, Dataset, ErrorKind, HostTensor, InMemory, Loader, Pad, Result, SampleRng, Shape,
+    Stack, Stackable,
 };
 
 /// By how many workers a batch is made, and in parts of how many samples.
@@ -348,7 +352,7 @@ fn a_value_that_does_not_fit_is_told_with_its_keys() {
     assert_eq!(
         error.to_string(),
         "sample 1: at key \"x\": at key 7: its shape is [3], but that of sample 0 in the same batch is [2]: samples are \
-         stacked only if all have one shape (resize or pad them, or use another collate)"
+         stacked only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
     );
     let sequences = [2, 3].map(|len| BTreeMap::from([('k', vec!["x"; len])]));
     let error = each_way(&sequences, 2, Stack).remove(0).remove(0).unwrap_err();
@@ -363,11 +367,265 @@ fn a_value_that_does_not_fit_is_told_with_its_keys() {
     );
 }
 
+// ---- sequences of different lengths ----
+
+/// A padded batch as one would write it down: the values, the lengths, and the mask.
+fn padded_by_hand(samples: &[Vec<i64>], value: i64, left: bool, multiple: usize) -> (Vec<i64>, Vec<i64>, Vec<bool>) {
+    let mut longest = samples.iter().map(Vec::len).max().unwrap();
+    while longest % multiple != 0 {
+        longest += 1;
+    }
+    let (mut values, mut mask) = (Vec::new(), Vec::new());
+    for sample in samples {
+        let padding = longest - sample.len();
+        for _ in 0..if left { padding } else { 0 } {
+            values.push(value);
+            mask.push(false);
+        }
+        for own in sample {
+            values.push(*own);
+            mask.push(true);
+        }
+        for _ in 0..if left { 0 } else { padding } {
+            values.push(value);
+            mask.push(false);
+        }
+    }
+    (values, samples.iter().map(|sample| sample.len() as i64).collect(), mask)
+}
+
+#[test]
+fn sequences_are_padded_to_the_longest_of_their_batch() {
+    let samples = [vec![1], vec![2, 3, 4], vec![5, 6], vec![7, 8], vec![], vec![9], vec![10, 11, 12, 13]];
+    for epoch in batches(&samples, 3, Pad::new(0_i16)) {
+        let shapes: Vec<_> = epoch.iter().map(|(values, lengths)| [values.shape(), lengths.shape()]).collect();
+        assert_eq!(shapes, [[&[3, 3][..], &[3]], [&[3, 2], &[3]], [&[1, 4], &[1]]]);
+        assert_eq!(*epoch[0].0, [1, 0, 0, 2, 3, 4, 5, 6, 0]);
+        assert_eq!(*epoch[0].1, [1, 3, 2]);
+        assert_eq!(*epoch[1].0, [7, 8, 0, 0, 9, 0]);
+        assert_eq!(*epoch[1].1, [2, 0, 1]);
+        assert_eq!(*epoch[2].0, [10, 11, 12, 13]);
+        assert_eq!(*epoch[2].1, [4]);
+    }
+    for epoch in batches(&samples, 3, Pad::new(-1).left()) {
+        assert_eq!(*epoch[0].0, [-1, -1, 1, 2, 3, 4, -1, 5, 6]);
+        assert_eq!(*epoch[0].1, [1, 3, 2]);
+        assert_eq!(*epoch[1].0, [7, 8, -1, -1, -1, 9]);
+        assert_eq!(*epoch[2].0, [10, 11, 12, 13]);
+    }
+    for epoch in batches(&samples, 3, Pad::new(0).to_multiple_of(4)) {
+        assert_eq!(epoch[0].0.shape(), [3, 4]);
+        assert_eq!(*epoch[0].0, [1, 0, 0, 0, 2, 3, 4, 0, 5, 6, 0, 0]);
+        assert_eq!(*epoch[1].0, [7, 8, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0]);
+        assert_eq!(*epoch[2].0, [10, 11, 12, 13]);
+    }
+}
+
+#[test]
+fn a_mask_is_true_where_there_is_a_value() {
+    let samples = [vec![0.5_f32], vec![1.5, 2.5], vec![], vec![3.5]];
+    for epoch in batches(&samples, 3, Pad::new(0.0).with_mask()) {
+        let (values, mask) = &epoch[0];
+        assert_eq!((values.shape(), &**values), (&[3, 2][..], &[0.5, 0.0, 1.5, 2.5, 0.0, 0.0][..]));
+        assert_eq!((mask.shape(), &**mask), (&[3, 2][..], &[true, false, true, true, false, false][..]));
+        assert_eq!((&*epoch[1].0, &*epoch[1].1), (&[3.5][..], &[true][..]));
+    }
+    for epoch in batches(&samples, 3, Pad::new(9.0).left().to_multiple_of(3).with_mask()) {
+        let (values, mask) = &epoch[0];
+        assert_eq!((values.shape(), &**values), (&[3, 3][..], &[9.0, 9.0, 0.5, 9.0, 1.5, 2.5, 9.0, 9.0, 9.0][..]));
+        assert_eq!(**mask, [false, false, true, false, true, true, false, false, false]);
+        assert_eq!((&*epoch[1].0, &*epoch[1].1), (&[9.0, 9.0, 3.5][..], &[false, false, true][..]));
+    }
+}
+
+/// Some frames of some features each.
+#[derive(Clone)]
+struct Frames(Shape, Vec<u8>);
+
+impl Stackable for Frames {
+    type Element = u8;
+
+    fn shape(&self) -> Shape {
+        self.0
+    }
+
+    fn write(&self, slot: &mut [u8]) -> Result<()> {
+        slot.copy_from_slice(&self.1);
+        Ok(())
+    }
+}
+
+fn frames<const D: usize>(dims: [usize; D], value: u8) -> Frames {
+    Frames(dims.into(), vec![value; dims.iter().product()])
+}
+
+#[test]
+fn samples_of_more_dimensions_are_padded_along_the_first() {
+    let samples = [frames([1, 2, 2], 1), frames([2, 2, 2], 2), frames([0, 2, 2], 3)];
+    for epoch in batches(&samples, 3, Pad::new(9)) {
+        let (values, lengths) = &epoch[0];
+        assert_eq!(values.shape(), [3, 2, 2, 2]);
+        assert_eq!(**values, [[1; 4], [9; 4], [2; 4], [2; 4], [9; 4], [9; 4]].concat());
+        assert_eq!(**lengths, [1, 2, 0]);
+    }
+    for epoch in batches(&samples, 3, Pad::new(9).left().with_mask()) {
+        let (values, mask) = &epoch[0];
+        assert_eq!(**values, [[9; 4], [1; 4], [2; 4], [2; 4], [9; 4], [9; 4]].concat());
+        assert_eq!((mask.shape(), &**mask), (&[3, 2][..], &[false, true, true, true, false, false][..]));
+    }
+    // A dimension that is 0 leaves the lengths.
+    for epoch in batches(&[frames([3, 0], 1), frames([1, 0], 2)], 2, Pad::new(9)) {
+        assert_eq!((epoch[0].0.shape(), epoch[0].0.len(), &*epoch[0].1), (&[2, 3, 0][..], 0, &[3, 1][..]));
+    }
+}
+
+#[test]
+fn sequences_that_are_all_empty_are_a_batch_without_values() {
+    let samples = vec![Vec::<f64>::new(); 5];
+    for epoch in batches(&samples, 3, Pad::new(1.0).to_multiple_of(8)) {
+        let shapes: Vec<_> = epoch.iter().map(|(values, lengths)| (values.shape(), &**lengths)).collect();
+        assert_eq!(shapes, [(&[3, 0][..], &[0, 0, 0][..]), (&[2, 0], &[0, 0])]);
+    }
+    for epoch in batches(&samples, 3, Pad::new(1.0).with_mask()) {
+        let shapes: Vec<_> = epoch.iter().map(|(values, mask)| [values.shape(), mask.shape()]).collect();
+        assert_eq!(shapes, [[&[3, 0][..]; 2], [&[2, 0][..]; 2]]);
+    }
+}
+
+#[test]
+fn a_field_of_a_tuple_can_be_padded() {
+    let samples = [(vec![1_i64], "one", 10_u8), (vec![2, 3], "two", 20), (vec![], "three", 30)];
+    for epoch in batches(&samples, 2, (Pad::new(0), Stack, Stack)) {
+        let ((values, lengths), words, numbers) = &epoch[0];
+        assert_eq!((&**values, &**lengths), (&[1, 0, 2, 3][..], &[1, 2][..]));
+        assert_eq!((&**words, &**numbers), (&["one", "two"][..], &[10, 20][..]));
+        assert_eq!((epoch[1].0.0.shape(), &epoch[1].1, &*epoch[1].2), (&[1, 0][..], &vec!["three"], &[30][..]));
+    }
+}
+
+#[test]
+fn a_padded_sample_is_moved_and_written_once() {
+    /// Counts how often it is written. It cannot be cloned behind our back: the dataset makes each anew.
+    struct Counted(usize, Arc<AtomicUsize>);
+    impl Stackable for Counted {
+        type Element = i64;
+        fn shape(&self) -> Shape {
+            [self.0].into()
+        }
+        fn write(&self, slot: &mut [i64]) -> Result<()> {
+            self.1.fetch_add(1, SeqCst);
+            slot.fill(self.0 as i64);
+            Ok(())
+        }
+    }
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    let lengths: InMemory<usize> = (0..10).collect();
+    let dataset = lengths.map(move |len: usize, _: &mut SampleRng| Ok(Counted(len, Arc::clone(&counter))));
+    let loader =
+        Loader::builder(dataset).batch_size(4).num_workers(3).chunk_size(1).collate(Pad::new(-1)).build().unwrap();
+    assert_eq!(loader.epoch().map(|batch| batch.unwrap().0.len()).sum::<usize>(), 4 * 3 + 4 * 7 + 2 * 9);
+    assert_eq!(written.load(SeqCst), 10);
+}
+
+#[test]
+fn a_steady_epoch_of_padded_sequences_allocates_no_buffer() {
+    for (num_workers, chunk_size) in SETTINGS {
+        // The last batch is smaller; the longest of a batch has 250,000 to 255,000 values, one size of buffers.
+        let samples: InMemory<Vec<u64>> = (0..10).map(|i| vec![i; 250_000 + i as usize * 7919 % 5000]).collect();
+        let builder = || Loader::builder(samples.clone()).batch_size(4).num_workers(num_workers).chunk_size(chunk_size);
+        let steady = |stats: &dyn Fn() -> sutler::Stats, epoch: &dyn Fn()| {
+            epoch();
+            let warm = stats();
+            epoch();
+            epoch();
+            let steady = stats().since(&warm);
+            assert_eq!((steady.buffers_allocated, steady.buffers_leased, steady.buffers_live), (0, 2 * 3 * 2, 0));
+        };
+        let loader = builder().shuffle(true).seed(0).collate(Pad::new(0)).build().unwrap();
+        steady(&|| loader.stats(), &|| loader.epoch().for_each(|batch| drop(batch.unwrap())));
+        let loader = builder().shuffle(true).seed(0).collate(Pad::new(0).with_mask()).build().unwrap();
+        steady(&|| loader.stats(), &|| loader.epoch().for_each(|batch| drop(batch.unwrap())));
+    }
+}
+
+#[test]
+fn samples_that_cannot_be_padded_together_are_told_with_both_shapes() {
+    let samples = [frames([1, 2], 0), frames([3, 2], 0), frames([2, 2], 0), frames([5, 3], 0)];
+    let expected = "sample 3: its shape is [5, 3], but that of sample 2 in the same batch is [2, 2]: only the first \
+                    dimension is padded, the others must be the same (crop or resize them)";
+    for epoch in each_way(&samples, 2, Pad::new(0)) {
+        assert_eq!(epoch[0].as_ref().unwrap().0.shape(), [2, 3, 2]);
+        let error = epoch[1].as_ref().unwrap_err();
+        assert_eq!((error.kind(), error.index(), error.batch()), (ErrorKind::Collate, Some(3), &[][..]));
+        assert_eq!(error.to_string(), expected);
+    }
+    for mut epoch in each_way(&samples, 2, Pad::new(0).with_mask()) {
+        assert_eq!(epoch.remove(1).unwrap_err().to_string(), expected);
+    }
+    // Another number of dimensions, in a field of a tuple.
+    let samples = [(frames([4], 0), 0_u8), (frames([4, 1], 0), 1), (frames([3], 0), 2)];
+    for mut epoch in each_way(&samples, 3, (Pad::new(0), Stack)) {
+        assert_eq!(
+            epoch.remove(0).unwrap_err().to_string(),
+            "sample 1: its shape is [4, 1], but that of sample 0 in the same batch is [4]: only the first dimension is \
+             padded, the others must be the same (crop or resize them)"
+        );
+    }
+}
+
+#[test]
+fn a_number_cannot_be_padded() {
+    for mut epoch in each_way(&[1_u8, 2, 3], 2, Pad::new(0)) {
+        assert_eq!(
+            epoch.remove(0).unwrap_err().to_string(),
+            "sample 0: its shape is [], without a dimension that could be padded: Pad is for sequences (Stack for \
+             numbers)"
+        );
+    }
+}
+
+#[test]
+fn a_sample_that_fails_while_the_batch_is_padded_is_named() {
+    #[derive(Clone)]
+    struct Torn(usize);
+    impl Stackable for Torn {
+        type Element = u8;
+        fn shape(&self) -> Shape {
+            [self.0].into()
+        }
+        fn write(&self, slot: &mut [u8]) -> Result<()> {
+            match slot.len() {
+                3 => Err(sutler::Error::msg("torn")),
+                _ => Ok(()),
+            }
+        }
+    }
+    for mut epoch in each_way(&[1, 2, 1, 3].map(Torn), 2, Pad::new(0)) {
+        assert_eq!(epoch.remove(1).unwrap_err().to_string(), "sample 3: torn");
+    }
+}
+
+#[test]
+fn padding_that_no_memory_holds_is_an_error_and_not_an_overflow() {
+    let samples = [vec![1_u8, 2], vec![3]];
+    for mut epoch in each_way(&samples, 2, Pad::new(0).to_multiple_of(usize::MAX)) {
+        let error = epoch.remove(0).unwrap_err();
+        assert_eq!((error.kind(), error.batch()), (ErrorKind::Limit, &[0, 1][..]));
+    }
+}
+
+#[test]
+#[should_panic(expected = "a length cannot be a multiple of 0")]
+fn padding_to_a_multiple_of_0_is_refused() {
+    let _ = Pad::new(0_u8).to_multiple_of(0);
+}
+
 // ---- samples that do not fit together ----
 
 #[test]
 fn a_shape_that_does_not_fit_is_told_with_both_samples() {
-    let advice = "samples are stacked only if all have one shape (resize or pad them, or use another collate)";
+    let advice = "samples are stacked only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)";
     let clash = |one: usize, other: usize| {
         let shape = |index| [if index == 4 { 2 } else { 3 }];
         let (found, expected) = (shape(one), shape(other));
@@ -420,6 +678,171 @@ fn both_samples_are_named_by_index_and_the_one_to_blame_by_path() {
     assert_eq!(
         error.to_string(),
         "sample 1 (/data/1.raw): its shape is [5], but that of sample 3 in the same batch is [4]: samples are stacked \
-         only if all have one shape (resize or pad them, or use another collate)"
+         only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
     );
+}
+
+// ---- anything, beside the naive way to get the same ----
+
+/// What is done to a batch that is driven by hand: one of its runs is split, or one is filled.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Split(prop::sample::Index, prop::sample::Index),
+    Fill(prop::sample::Index),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let index = any::<prop::sample::Index>;
+    let split = (index(), index()).prop_map(|(run, at)| Step::Split(run, at));
+    prop::collection::vec(prop_oneof![3 => split, 1 => index().prop_map(Step::Fill)], 0..30)
+}
+
+/// The batch of `samples`, by runs of any length, filled in any order.
+fn by_hand<S: Clone, C: Collate<S>>(collate: &C, samples: &[S], steps: &[Step]) -> C::Batch {
+    let buffers = BufferPool::new(1);
+    let len = samples.len();
+    let whole = collate.start(BatchPlan { len, capacity: len, buffers: &buffers, field: 0 });
+    // Each with what it covers, and whether it is filled.
+    let mut runs = vec![(0..len, whole, false)];
+    let fill = |(covers, part, is_filled): &mut (Range<usize>, C::Part, bool)| {
+        if !std::mem::replace(is_filled, true) {
+            samples[covers.clone()].iter().for_each(|sample| collate.push(part, sample.clone()).unwrap());
+        }
+    };
+    for step in steps {
+        match step {
+            Step::Fill(run) => fill(run.get_mut(&mut runs)),
+            Step::Split(run, at) => {
+                let run = run.index(runs.len());
+                let (covers, part, is_filled) = &mut runs[run];
+                if !*is_filled {
+                    let at = at.index(covers.len() + 1);
+                    let rest = (covers.start + at..covers.end, collate.split_off(part, at), false);
+                    covers.end = covers.start + at;
+                    runs.insert(run + 1, rest);
+                }
+            }
+        }
+    }
+    runs.iter_mut().rev().for_each(fill);
+    let united = runs.into_iter().map(|(_, part, _)| part).reduce(|mut whole, part| {
+        collate.unite(&mut whole, part);
+        whole
+    });
+    collate.finish(united.unwrap()).unwrap()
+}
+
+/// The batches of an epoch.
+fn loaded<S, C>(samples: &[S], collate: C, batch_size: usize, num_workers: usize, chunk_size: usize) -> Vec<C::Batch>
+where
+    S: Clone + Send + Sync + 'static,
+    C: Collate<S> + 'static,
+{
+    let loader = Loader::builder(InMemory::new(samples.to_vec()))
+        .batch_size(batch_size)
+        .num_workers(num_workers)
+        .chunk_size(chunk_size)
+        .collate(collate)
+        .build()
+        .unwrap();
+    loader.epoch().map(Result::unwrap).collect()
+}
+
+/// A map of values, and a list in each: keys and rows follow from the seed.
+type Sample = BTreeMap<u8, (Vec<i64>, String)>;
+
+fn maps(len: usize, keys: u8, width: usize) -> Vec<Sample> {
+    let value = |i: usize, key: u8| (vec![i as i64 * 100 + i64::from(key); width], format!("{i} at {key}"));
+    (0..len).map(|i| (0..keys).map(|key| (key, value(i, key))).collect()).collect()
+}
+
+/// Stacked key by key, with nothing clever.
+fn stacked_by_hand(samples: &[Sample]) -> BTreeMap<u8, (Vec<i64>, Vec<String>)> {
+    let rows = |key: &u8| samples.iter().flat_map(|sample| sample[key].0.clone()).collect();
+    let texts = |key: &u8| samples.iter().map(|sample| sample[key].1.clone()).collect();
+    samples[0].keys().map(|key| (*key, (rows(key), texts(key)))).collect()
+}
+
+/// A batch of maps as plain values.
+fn plain<M: IntoIterator<Item = (u8, (HostTensor<i64>, Vec<String>))>>(
+    batch: M,
+) -> BTreeMap<u8, (Vec<i64>, Vec<String>)> {
+    batch.into_iter().map(|(key, (rows, texts))| (key, (rows.to_vec(), texts))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn padding_is_what_padding_by_hand_gives(
+        lengths in prop::collection::vec(0_usize..12, 1..40),
+        value: i64,
+        left: bool,
+        multiple in 1_usize..9,
+        batch_size in 1_usize..20,
+        num_workers in 0_usize..4,
+        chunk_size in 1_usize..8,
+        steps in steps(),
+    ) {
+        let samples: Vec<Vec<i64>> =
+            lengths.iter().enumerate().map(|(i, len)| (0..*len).map(|j| (i * 100 + j) as i64).collect()).collect();
+        let pad = if left { Pad::new(value).left() } else { Pad::new(value) }.to_multiple_of(multiple);
+        let expected: Vec<_> =
+            samples.chunks(batch_size).map(|batch| padded_by_hand(batch, value, left, multiple)).collect();
+
+        let padded = loaded(&samples, pad, batch_size, num_workers, chunk_size);
+        let masked = loaded(&samples, pad.with_mask(), batch_size, num_workers, chunk_size);
+        prop_assert_eq!(padded.len(), expected.len());
+        for (((values, lengths), (same_values, mask)), expected) in padded.iter().zip(&masked).zip(&expected) {
+            prop_assert_eq!(values.shape(), [lengths.len(), expected.0.len() / lengths.len()]);
+            prop_assert_eq!(values.shape(), mask.shape());
+            prop_assert_eq!((&**values, &**lengths, &**mask), (&expected.0[..], &expected.1[..], &expected.2[..]));
+            prop_assert_eq!(&**same_values, &expected.0[..]);
+        }
+
+        let (values, lengths) = by_hand(&pad, &samples, &steps);
+        let expected = padded_by_hand(&samples, value, left, multiple);
+        prop_assert_eq!((&*values, &*lengths), (&expected.0[..], &expected.1[..]));
+    }
+
+    #[test]
+    fn maps_are_what_stacking_each_key_by_hand_gives(
+        len in 1_usize..40,
+        keys in 0_u8..6,
+        width in 0_usize..4,
+        batch_size in 1_usize..20,
+        num_workers in 0_usize..4,
+        chunk_size in 1_usize..8,
+        steps in steps(),
+    ) {
+        let ordered = maps(len, keys, width);
+        let hashed: Vec<HashMap<_, _>> = ordered.iter().map(|map| map.clone().into_iter().collect()).collect();
+        let expected: Vec<_> = ordered.chunks(batch_size).map(stacked_by_hand).collect();
+
+        let batches = loaded(&ordered, Stack, batch_size, num_workers, chunk_size);
+        prop_assert_eq!(batches.into_iter().map(plain).collect::<Vec<_>>(), expected.clone());
+        let batches = loaded(&hashed, Stack, batch_size, num_workers, chunk_size);
+        prop_assert_eq!(batches.into_iter().map(plain).collect::<Vec<_>>(), expected);
+
+        prop_assert_eq!(plain(by_hand(&Stack, &ordered, &steps)), stacked_by_hand(&ordered));
+        prop_assert_eq!(plain(by_hand(&Stack, &hashed, &steps)), stacked_by_hand(&ordered));
+    }
+
+    #[test]
+    fn sequences_of_strings_are_what_transposing_by_hand_gives(
+        len in 1_usize..40,
+        width in 0_usize..4,
+        batch_size in 1_usize..20,
+        num_workers in 0_usize..4,
+        chunk_size in 1_usize..8,
+        steps in steps(),
+    ) {
+        let samples: Vec<Vec<String>> = (0..len).map(|i| (0..width).map(|j| format!("{i}, {j}")).collect()).collect();
+        let transposed = |samples: &[Vec<String>]| -> Vec<Vec<String>> {
+            (0..width).map(|j| samples.iter().map(|sample| sample[j].clone()).collect()).collect()
+        };
+        let expected: Vec<_> = samples.chunks(batch_size).map(transposed).collect();
+        prop_assert_eq!(loaded(&samples, Stack, batch_size, num_workers, chunk_size), expected);
+        prop_assert_eq!(by_hand(&Stack, &samples, &steps), transposed(&samples));
+    }
 }

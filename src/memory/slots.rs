@@ -195,7 +195,7 @@ impl BatchMemory {
             self.len,
             format!(
                 " is {:?}: samples are stacked only if all have one shape \
-                 (resize or pad them, or use another collate)",
+                 (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)",
                 block.shape
             ),
         )
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "its shape is [3, 5], but that of the sample in place 2 of the batch is [3, 4]: samples are stacked only \
-             if all have one shape (resize or pad them, or use another collate)"
+             if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
         );
     }
 
