@@ -16,9 +16,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// sample 17 (/data/train/cat/0017.jpg): cannot read the file: No such file or directory (os error 2)
 /// ```
 ///
-/// The same facts are there as values: [`kind`](Error::kind), [`index`](Error::index), [`path`](Error::path),
-/// [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text already ends with
-/// the source's text, so a report that walks the chain would print it twice.
+/// Where two samples of a batch do not fit together, the text names the index of the other one as well.
+///
+/// The facts about the sample are there as values: [`kind`](Error::kind), [`index`](Error::index),
+/// [`path`](Error::path), [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text
+/// already ends with the source's text, so a report that walks the chain would print it twice.
 pub struct Error(Box<Inner>);
 
 // Boxed, because `Result<Sample>` is returned once a sample and should not grow by an error's size.

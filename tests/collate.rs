@@ -351,8 +351,9 @@ fn a_value_that_does_not_fit_is_told_with_its_keys() {
     let error = each_way(&[values(2), values(3)], 2, Stack).remove(0).remove(0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "sample 1: at key \"x\": at key 7: its shape is [3], but that of sample 0 in the same batch is [2]: samples are \
-         stacked only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
+        "sample 1: at key \"x\": at key 7: its shape is [3], but that of sample 0 in the same batch is [2]: samples \
+         are stacked only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences \
+         of any length)"
     );
     let sequences = [2, 3].map(|len| BTreeMap::from([('k', vec!["x"; len])]));
     let error = each_way(&sequences, 2, Stack).remove(0).remove(0).unwrap_err();
@@ -625,13 +626,13 @@ fn padding_to_a_multiple_of_0_is_refused() {
 
 #[test]
 fn a_shape_that_does_not_fit_is_told_with_both_samples() {
-    let advice = "samples are stacked only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)";
+    let advice = "samples are stacked only if all have one shape (Resize or CenterCrop make images so; the collate \
+                  Pad takes sequences of any length)";
     let clash = |one: usize, other: usize| {
         let shape = |index| [if index == 4 { 2 } else { 3 }];
         let (found, expected) = (shape(one), shape(other));
-        format!(
-            "sample {one}: its shape is {found:?}, but that of sample {other} in the same batch is {expected:?}: {advice}"
-        )
+        let fact = format!("its shape is {found:?}, but that of sample {other} in the same batch is {expected:?}");
+        format!("sample {one}: {fact}: {advice}")
     };
     let samples: Vec<Vec<i64>> = (0..9).map(|i| vec![i; if i == 4 { 2 } else { 3 }]).collect();
     for epoch in each_way(&samples, 3, Stack) {
@@ -678,7 +679,8 @@ fn both_samples_are_named_by_index_and_the_one_to_blame_by_path() {
     assert_eq!(
         error.to_string(),
         "sample 1 (/data/1.raw): its shape is [5], but that of sample 3 in the same batch is [4]: samples are stacked \
-         only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
+         only if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any \
+         length)"
     );
 }
 
