@@ -16,9 +16,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// sample 17 (/data/train/cat/0017.jpg): cannot read the file: No such file or directory (os error 2)
 /// ```
 ///
-/// The same facts are there as values: [`kind`](Error::kind), [`index`](Error::index), [`path`](Error::path),
-/// [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text already ends with
-/// the source's text, so a report that walks the chain would print it twice.
+/// Where two samples of a batch do not fit together, the text names the index of the other one as well.
+///
+/// The facts about the sample are there as values: [`kind`](Error::kind), [`index`](Error::index),
+/// [`path`](Error::path), [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text
+/// already ends with the source's text, so a report that walks the chain would print it twice.
 pub struct Error(Box<Inner>);
 
 // Boxed, because `Result<Sample>` is returned once a sample and should not grow by an error's size.
@@ -30,7 +32,20 @@ struct Inner {
     batch: Vec<usize>,
     path: Option<PathBuf>,
     worker: Option<usize>,
+    slot: Option<usize>,
+    rival: Option<Rival>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The sample of the same batch that the one concerned does not fit. A collate knows its place in the batch only, and
+/// the loader the index. The text around its name is kept until then: text and no function, because what may be the
+/// user's (the `Debug` of a key) must not run where errors are reported.
+struct Rival {
+    slot: usize,
+    /// How many slots the collate counts. A collate of the user's may use more than one for a sample.
+    slots: usize,
+    before: String,
+    after: String,
 }
 
 /// What kind of thing went wrong.
@@ -72,8 +87,19 @@ impl Error {
             batch: Vec::new(),
             path: None,
             worker: None,
+            slot: None,
+            rival: None,
             source: None,
         }))
+    }
+
+    /// An error about a sample that does not fit the one in slot `rival` of the same batch of `slots` slots. The text
+    /// is `before`, what the rival is called, and `after`.
+    pub(crate) fn clash(before: String, rival: usize, slots: usize, after: String) -> Self {
+        let mut error =
+            Self::new(ErrorKind::Collate, format!("{before}the sample in place {rival} of the batch{after}"));
+        error.0.rival = Some(Rival { slot: rival, slots, before, after });
+        error
     }
 
     /// An error that user code reports: `Err(Error::msg("no such label"))`.
@@ -117,9 +143,40 @@ impl Error {
         self
     }
 
+    /// Says where in the sample it happened, before what is said of it.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        let separator = if self.0.message.is_empty() { "" } else { ": " };
+        self.0.message.insert_str(0, &format!("{place}{separator}"));
+        if let Some(rival) = &mut self.0.rival {
+            rival.before.insert_str(0, &format!("{place}: "));
+        }
+        self
+    }
+
+    /// Adds the place in the batch of the sample concerned, for a collate that finds out only when all are there.
+    pub(crate) fn with_slot(mut self, slot: usize) -> Self {
+        self.0.slot = Some(slot);
+        self
+    }
+
+    /// Calls the rival of a [`clash`](Error::clash) by its name, which `name_of` tells for each of the batch's `samples`
+    /// slots.
+    pub(crate) fn name_rival<N: fmt::Display>(mut self, samples: usize, name_of: impl FnOnce(usize) -> N) -> Self {
+        if let Some(rival) = self.0.rival.take_if(|rival| rival.slots == samples) {
+            let Rival { slot, before, after, .. } = rival;
+            self.0.message = format!("{before}{} in the same batch{after}", name_of(slot));
+        }
+        self
+    }
+
     pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
         self.0.worker = worker;
         self
+    }
+
+    /// The place in the batch of the sample concerned, if that is all that is known of it.
+    pub(crate) fn slot(&self) -> Option<usize> {
+        self.0.slot
     }
 
     /// What kind of thing went wrong.
@@ -232,6 +289,19 @@ mod tests {
     fn the_innermost_path_and_the_outermost_index_win() {
         let error = Error::msg("no").with_path("/inner").with_path("/outer").with_index(3).with_index(9);
         assert_eq!(error.to_string(), "sample 9 (/inner): no");
+    }
+
+    #[test]
+    fn a_rival_is_named_once_its_name_is_known() {
+        let clash = || Error::clash("it is taller than ".into(), 2, 4, ": cut it".into()).with_index(7);
+        let by_place = "sample 7: it is taller than the sample in place 2 of the batch: cut it";
+        assert_eq!(clash().to_string(), by_place);
+        let by_index = "sample 7: it is taller than sample 12 in the same batch: cut it";
+        let name = |slot| format!("sample {}", slot + 10);
+        assert_eq!(clash().name_rival(4, name).to_string(), by_index);
+        assert_eq!(clash().name_rival(4, name).name_rival(4, |_| 99).to_string(), by_index);
+        // Slots that are not samples have no index.
+        assert_eq!(clash().name_rival(2, |_| 99).to_string(), by_place);
     }
 
     #[test]

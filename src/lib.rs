@@ -28,7 +28,7 @@
 //!   [`subset`](Dataset::subset), [`concat`](Dataset::concat).
 //! * A [`Transform`](transform::Transform) turns one sample into another; those of images are in [`transform`].
 //! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], or your own.
-//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, any function, or your own.
+//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], any function, or your own.
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s.
 //! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s.
 //!
@@ -71,7 +71,7 @@ mod stats;
 pub mod torch;
 pub mod transform;
 
-pub use collate::{Collate, CollateFn, Gathered, Stack, Stackable, Unbatched};
+pub use collate::{Collate, CollateFn, Gathered, MapPart, Pad, PadMask, PadPart, Stack, Stackable, Unbatched};
 pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, IterableDataset, Map, SplitLengths, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};

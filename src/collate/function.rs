@@ -1,6 +1,6 @@
 //! A plain function as a collate (torch's `collate_fn`).
 
-use super::Collate;
+use super::{Collate, Gathered};
 use crate::error::Result;
 use crate::memory::BatchPlan;
 
@@ -10,14 +10,6 @@ use crate::memory::BatchPlan;
 /// [`LoaderBuilder::collate_fn`](crate::LoaderBuilder::collate_fn).
 #[derive(Clone, Copy, Debug)]
 pub struct CollateFn<F>(F);
-
-/// The samples of a part, gathered for the function.
-#[derive(Debug)]
-pub struct Gathered<S> {
-    samples: Vec<S>,
-    /// How many there will be. Room is made for them when the first one comes.
-    len: usize,
-}
 
 impl<F> CollateFn<F> {
     /// A collate that calls `function`.
@@ -34,29 +26,23 @@ impl<S: Send, B: Send, F: Fn(Vec<S>) -> Result<B> + Send + Sync> Collate<S> for 
     type Part = Gathered<S>;
 
     fn start(&self, plan: BatchPlan<'_>) -> Gathered<S> {
-        Gathered { samples: Vec::new(), len: plan.len }
+        Gathered::new(plan.len)
     }
 
     fn split_off(&self, part: &mut Gathered<S>, at: usize) -> Gathered<S> {
-        let rest = part.len - at;
-        part.len = at;
-        Gathered { samples: Vec::new(), len: rest }
+        part.split_off(at)
     }
 
     fn push(&self, part: &mut Gathered<S>, sample: S) -> Result<()> {
-        if part.samples.capacity() == 0 {
-            part.samples.reserve_exact(part.len);
-        }
-        part.samples.push(sample);
+        part.push(sample);
         Ok(())
     }
 
-    fn unite(&self, part: &mut Gathered<S>, mut next: Gathered<S>) {
-        part.samples.append(&mut next.samples);
-        part.len += next.len;
+    fn unite(&self, part: &mut Gathered<S>, next: Gathered<S>) {
+        part.unite(next);
     }
 
     fn finish(&self, part: Gathered<S>) -> Result<B> {
-        (self.0)(part.samples)
+        (self.0)(part.into_samples())
     }
 }

@@ -1,13 +1,23 @@
 //! How the samples of a batch become one batch: a write into place, not a pass over a finished list.
 
 mod function;
+mod gathered;
 #[cfg(feature = "vision")]
 mod image;
+mod list;
+mod map;
+mod mapping;
+mod pad;
+mod pad_mask;
 mod stack;
 mod tuple;
 mod unbatched;
 
-pub use function::{CollateFn, Gathered};
+pub use function::CollateFn;
+pub use gathered::Gathered;
+pub use map::MapPart;
+pub use pad::{Pad, PadPart};
+pub use pad_mask::PadMask;
 pub use stack::{Stack, Stackable};
 pub use unbatched::Unbatched;
 
@@ -20,9 +30,9 @@ use crate::memory::BatchPlan;
 /// its parts are full and united again. A [`Part`](Collate::Part) is the exclusive right to a run of samples, so an
 /// implementation needs no locks.
 ///
-/// Use [`Stack`] (the default), a tuple of collates for a tuple of samples, or a plain function through
-/// [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write samples into their place in some other
-/// layout.
+/// Use [`Stack`] (the default), [`Pad`] for sequences of different lengths, a tuple of collates for a tuple of samples,
+/// or a plain function through [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write samples into
+/// their place in some other layout.
 pub trait Collate<S>: Send + Sync {
     /// What the training loop gets.
     type Batch: Send;

@@ -14,6 +14,39 @@ use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
 /// | `Image` | `[N, H, W, C]` of `u8` |
 /// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
+/// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |
+/// | `Vec<String>` and the like, all of one length L | L `Vec`s of N strings: transposed |
+/// | `BTreeMap<K, V>`, `HashMap<K, V>`, all with the same keys | a map of the keys to the batches of their values |
+///
+/// The rules are those of `torch/utils/data/_utils/collate.py`, with these differences. Number types are kept (there, a
+/// Python float becomes a `float64`). A `Vec` of numbers is one tensor `[N, L]` instead of L tensors `[N]`; so is a
+/// `Vec<u8>`, which is not torch's `bytes`. A map with a key that the others of the batch lack is an error, where torch
+/// drops the key if the first sample of the batch lacks it.
+///
+/// ```
+/// use sutler::{InMemory, Loader};
+///
+/// let samples = InMemory::new(vec![(3_i64, "a cat"), (5, "a dog"), (8, "an owl")]);
+/// let loader = Loader::builder(samples).batch_size(2).build()?;
+/// let (labels, captions) = loader.epoch().next().unwrap()?;
+/// assert_eq!((&*labels, captions), (&[3, 5][..], vec!["a cat", "a dog"]));
+/// # Ok::<(), sutler::Error>(())
+/// ```
+///
+/// Maps hold values of one type (a tuple, say, or another map); for fields of several types, use a tuple.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use sutler::{InMemory, Loader};
+///
+/// let samples: InMemory<_> = (0..4).map(|i| BTreeMap::from([("input", [i, i + 1]), ("target", [i; 2])])).collect();
+/// let loader = Loader::builder(samples).batch_size(2).build()?;
+/// let batch = loader.epoch().next().unwrap()?;
+/// assert_eq!(batch["input"].shape(), [2, 2]);
+/// assert_eq!(*batch["input"], [0, 1, 1, 2]);
+/// assert_eq!(*batch["target"], [0, 0, 1, 1]);
+/// # Ok::<(), sutler::Error>(())
+/// ```
 ///
 /// For a type of your own, implement [`Stackable`].
 #[derive(Clone, Copy, Debug, Default)]

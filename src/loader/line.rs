@@ -277,6 +277,7 @@ where
     #[cold]
     fn with_sample(&self, error: Error, work: &S::Work, slot: usize) -> Error {
         let name = self.source.name(work, slot);
+        let error = error.name_rival(self.source.len(work), |rival| self.source.name(work, rival));
         let error = error.with_index(name.index).with_shard(name.shard).with_worker(self.worker());
         match self.path(name) {
             Some(path) => error.with_path(path),
@@ -293,7 +294,11 @@ where
     /// Turns a full part into the batch.
     fn finish(&self, work: &S::Work, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
         guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
-            let indices = (0..self.source.len(work)).map(|slot| self.source.name(work, slot).index).collect();
+            let len = self.source.len(work);
+            if let Some(slot) = error.slot().filter(|&slot| slot < len) {
+                return self.with_sample(error, work, slot);
+            }
+            let indices = (0..len).map(|slot| self.source.name(work, slot).index).collect();
             error.with_batch(indices).with_worker(self.worker())
         })
     }

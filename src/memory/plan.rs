@@ -19,7 +19,28 @@ pub struct BatchPlan<'a> {
 impl BatchPlan<'_> {
     /// The plan for the `number`-th part of this field, for a collate that makes several tensors.
     pub fn field(mut self, number: usize) -> Self {
-        self.field = self.field.wrapping_mul(31).wrapping_add(number + 1);
+        // The base is larger than the number of fields that anything has (a map has one for each key), so that fields
+        // of fields have numbers of their own.
+        self.field = self.field.wrapping_mul(1_000_003).wrapping_add(number + 1);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_fields_have_numbers_of_their_own() {
+        let buffers = BufferPool::new(1);
+        let whole = BatchPlan { len: 1, capacity: 1, buffers: &buffers, field: 0 };
+        let mut numbers = vec![whole.field];
+        for outer in (0..100).map(|number| whole.field(number)) {
+            numbers.push(outer.field);
+            numbers.extend((0..100).map(|number| outer.field(number).field));
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 1 + 100 + 100 * 100);
     }
 }

@@ -48,6 +48,8 @@ struct Block {
     shape: Shape,
     /// Elements in one sample.
     elements: usize,
+    /// The slot whose sample came first.
+    decided_by: usize,
 }
 
 struct Placed<T> {
@@ -94,7 +96,8 @@ impl<T: Element> Slots<T> {
     ///
     /// # Errors
     ///
-    /// If the shape differs from that of the batch's other samples, or the buffer cannot be allocated.
+    /// If the shape differs from that of the sample that came first (the error names both samples and both shapes), or
+    /// the buffer cannot be allocated.
     ///
     /// # Panics
     ///
@@ -103,11 +106,11 @@ impl<T: Element> Slots<T> {
     pub fn push(&mut self, shape: &Shape) -> Result<&mut [T]> {
         assert!(self.next < self.end, "all slots of this part are written");
         if self.block.is_none() {
-            self.block = Some(self.memory.place(shape)?);
+            self.block = Some(self.memory.place(shape, self.next)?);
         }
         let Some(block) = &self.block else { unreachable!("placed above") };
         if block.shape != *shape {
-            return Err(mismatch(shape, &block.shape));
+            return Err(self.memory.mismatch(shape));
         }
         // SAFETY: `next` is below `end`, so below the memory's capacity, and the buffer has `elements` values of room
         // for each of those. The memory is initialised and any contents are valid (`Element`). Slot `next` lies in
@@ -154,18 +157,18 @@ impl<T: Element> Slots<T> {
 impl BatchMemory {
     /// Where the batch lies in memory; the first caller's shape decides it.
     #[cold]
-    fn place<T: Element>(&self, shape: &Shape) -> Result<Placed<T>> {
+    fn place<T: Element>(&self, shape: &Shape, slot: usize) -> Result<Placed<T>> {
         // Two parts may come here at once, and a batch needs one buffer. Held for no longer than a lease takes.
         let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.block.get().is_none() {
-            let _ = self.block.set(self.lease::<T>(shape)?);
+            let _ = self.block.set(self.lease::<T>(shape, slot)?);
         }
         drop(placing);
         let block = self.block.get().expect("set above");
         Ok(Placed { start: block.buffer.start().cast(), shape: block.shape, elements: block.elements })
     }
 
-    fn lease<T: Element>(&self, shape: &Shape) -> Result<Block> {
+    fn lease<T: Element>(&self, shape: &Shape, slot: usize) -> Result<Block> {
         // The product that the finished tensor's shape has: with an empty dimension it can overflow before it is 0.
         let all = shape.with_front(self.capacity).elements();
         let sized = all.and_then(|all| Some((shape.elements()?, all.checked_mul(size_of::<T>())?)));
@@ -179,7 +182,23 @@ impl BatchMemory {
         if !any_bits::<T>() {
             buffer.zero(bytes);
         }
-        Ok(Block { buffer, shape: *shape, elements })
+        Ok(Block { buffer, shape: *shape, elements, decided_by: slot })
+    }
+
+    /// Why a sample of the shape `found` cannot have a slot.
+    #[cold]
+    fn mismatch(&self, found: &Shape) -> Error {
+        let block = self.block.get().expect("there is a shape to differ from");
+        Error::clash(
+            format!("its shape is {found:?}, but that of "),
+            block.decided_by,
+            self.len,
+            format!(
+                " is {:?}: samples are stacked only if all have one shape \
+                 (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)",
+                block.shape
+            ),
+        )
     }
 
     /// The first element. Null-free and aligned also for an empty batch of samples without elements.
@@ -194,17 +213,6 @@ impl Drop for BatchMemory {
             self.pool.give_back(self.field, block.buffer);
         }
     }
-}
-
-#[cold]
-fn mismatch(found: &Shape, expected: &Shape) -> Error {
-    Error::new(
-        ErrorKind::Collate,
-        format!(
-            "a sample of shape {found:?} cannot be stacked with one of shape {expected:?}: \
-             all samples of a batch must have one shape (resize or pad them, or use another collate)"
-        ),
-    )
 }
 
 /// A run of slots says what it covers, not what they hold.
@@ -278,12 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn another_shape_is_an_error_that_names_both() {
-        let mut slots = slots::<f32>(&pool(), 2, 2);
-        slots.push(&Shape::from([3, 4])).unwrap();
+    fn another_shape_is_an_error_that_names_both_and_who_came_first() {
+        let mut slots = slots::<f32>(&pool(), 4, 4);
+        let mut tail = slots.split_off(2);
+        tail.push(&Shape::from([3, 4])).unwrap();
         let error = slots.push(&Shape::from([3, 5])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Collate);
-        assert!(error.to_string().contains("[3, 5]") && error.to_string().contains("[3, 4]"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "its shape is [3, 5], but that of the sample in place 2 of the batch is [3, 4]: samples are stacked only \
+             if all have one shape (Resize or CenterCrop make images so; the collate Pad takes sequences of any length)"
+        );
     }
 
     #[test]
