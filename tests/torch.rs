@@ -115,3 +115,33 @@ fn a_device_that_is_not_there_is_an_error_in_one_line() {
     assert!(!error.to_string().contains('\n'), "{error}");
     assert!(error.to_string().contains("Cuda(0)"), "{error}");
 }
+
+#[test]
+fn maps_become_maps_of_tensors_and_strings_stay_strings() {
+    use std::collections::BTreeMap;
+    type Sample = (BTreeMap<&'static str, f32>, String);
+    let samples: InMemory<Sample> =
+        (0..4).map(|i| (BTreeMap::from([("a", i as f32), ("b", 10.0 * i as f32)]), i.to_string())).collect();
+    let loader = Loader::builder(samples).batch_size(4).build().unwrap();
+    let (fields, names) = loader.epoch().to_device(Device::Cpu).next().unwrap().unwrap();
+    assert_eq!(Vec::<f32>::try_from(&fields["b"]).unwrap(), [0.0, 10.0, 20.0, 30.0]);
+    assert_eq!(names, ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn an_epoch_on_a_device_has_the_state_of_what_it_gave() {
+    let loader = loader(2);
+    let mut epoch = loader.epoch().to_device(Device::Cpu);
+    epoch.next().unwrap().unwrap();
+    let state = epoch.state();
+    assert_eq!(state.position(), 8);
+    let rest = loader.resume(&state).unwrap().masked().to_device(Device::Cpu);
+    let labels: Vec<i64> = rest
+        .flat_map(|batch| {
+            let ((_, labels), mask) = batch.unwrap();
+            assert_eq!((mask.kind(), mask.all().int64_value(&[])), (Kind::Bool, 1));
+            Vec::<i64>::try_from(&labels).unwrap()
+        })
+        .collect();
+    assert_eq!(labels, (8..40).collect::<Vec<i64>>());
+}

@@ -34,7 +34,7 @@ impl Watch {
         Watched(mine)
     }
 
-    /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2 s on worker 0`.
+    /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2s on worker 0`.
     pub(super) fn report(&self, path: impl Fn(SampleName) -> Option<PathBuf>) -> String {
         let mut report = String::new();
         for (worker, loading) in self.workers.iter().enumerate() {
@@ -42,9 +42,9 @@ impl Watch {
             let Some((name, since)) = loading else { continue };
             let path = path(name).map(|path| format!(" ({})", path.display())).unwrap_or_default();
             let separator = if report.is_empty() { "" } else { ", " };
-            let elapsed = Seconds(since.elapsed());
+            let elapsed = since.elapsed();
             // Writing to a string does not fail.
-            let _ = write!(report, "{separator}{name}{path} for {elapsed} on worker {worker}");
+            let _ = write!(report, "{separator}{name}{path} for {elapsed:.1?} on worker {worker}");
         }
         report
     }
@@ -67,21 +67,12 @@ pub(super) fn timed_out(
 ) -> Error {
     let running = watch.as_ref().map(|watch| watch.report(path)).filter(|report| !report.is_empty());
     let running = running.unwrap_or_else(|| "no sample, so it is being collated, or a shard being read".into());
-    let timeout = Seconds(timeout.unwrap_or_default());
+    let timeout = timeout.unwrap_or_default();
     Error::new(
         ErrorKind::Timeout,
         format!(
-            "no batch within {timeout}. Being loaded: {running}. The next call waits for the batch again; a larger \
+            "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again; a larger \
              timeout gives it more time"
         ),
     )
-}
-
-/// A time as people say it.
-struct Seconds(Duration);
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} s", self.0.as_secs_f64())
-    }
 }

@@ -1,16 +1,21 @@
 //! `OnDevice`: an epoch whose batches are tensors on a device.
 
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash};
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use tch::{Device, Tensor};
 
 use super::blob::{TorchElement, into_tch};
 use super::{load_cuda, torch_error};
 use crate::collate::Collate;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, IterableDataset};
 use crate::error::Result;
-use crate::loader::Epoch;
+use crate::loader::{Epoch, IterableEpoch, LoaderState, Masked};
 use crate::memory::HostTensor;
 
-/// A batch that can become tensors: a [`HostTensor`], or a tuple of such batches.
+/// A batch that can become tensors: a [`HostTensor`], or a tuple or a map of such batches, in which strings stay strings.
 pub trait ToDevice {
     /// The same with a [`Tensor`] for each `HostTensor`.
     type Output;
@@ -61,6 +66,42 @@ tuples_to_device! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
 }
 
+/// A map of batches becomes a map of tensors.
+impl<K: Ord, B: ToDevice> ToDevice for BTreeMap<K, B> {
+    type Output = BTreeMap<K, B::Output>;
+
+    fn to_device(self, device: Device) -> Result<Self::Output> {
+        self.into_iter().map(|(key, batch)| Ok((key, batch.to_device(device)?))).collect()
+    }
+}
+
+/// A map of batches becomes a map of tensors.
+impl<K: Eq + Hash, B: ToDevice, H: BuildHasher + Default> ToDevice for HashMap<K, B, H> {
+    type Output = HashMap<K, B::Output, H>;
+
+    fn to_device(self, device: Device) -> Result<Self::Output> {
+        self.into_iter().map(|(key, batch)| Ok((key, batch.to_device(device)?))).collect()
+    }
+}
+
+macro_rules! stays_on_the_host {
+    ($($batch:ty),*) => {$(
+        /// Is no tensor, and stays what it is.
+        impl ToDevice for $batch {
+            type Output = Self;
+
+            fn to_device(self, _device: Device) -> Result<Self> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+
+stays_on_the_host! {
+    Vec<String>, Vec<&'static str>, Vec<Arc<str>>, Vec<PathBuf>, Vec<()>,
+    Vec<Vec<String>>, Vec<Vec<&'static str>>, Vec<Vec<Arc<str>>>, Vec<Vec<PathBuf>>
+}
+
 /// An epoch whose batches are tensors on a device; made by [`Epoch::to_device`].
 #[derive(Debug)]
 pub struct OnDevice<I> {
@@ -68,20 +109,47 @@ pub struct OnDevice<I> {
     device: Device,
 }
 
-impl<D, C> Epoch<D, C>
-where
-    D: Dataset + 'static,
-    C: Collate<D::Sample> + 'static,
-    C::Batch: ToDevice,
-{
-    /// The batches of this epoch as tensors on `device`; see [`ToDevice::to_device`].
-    pub fn to_device(self, device: Device) -> OnDevice<Self> {
+impl<I> OnDevice<I> {
+    fn new(batches: I, device: Device) -> Self {
         if device.is_cuda() {
             // If it cannot be loaded, the copy says that there is no such device.
             let _ = load_cuda();
         }
-        OnDevice { batches: self, device }
+        OnDevice { batches, device }
     }
+}
+
+macro_rules! epochs_to_device {
+    ($($epoch:ident of $data:ident and $masked:ty;)*) => {$(
+        impl<D, C> $epoch<D, C>
+        where
+            D: $data + 'static,
+            C: Collate<D::Sample> + 'static,
+            $masked: ToDevice,
+        {
+            /// The batches of this epoch as tensors on `device`; see [`ToDevice::to_device`].
+            pub fn to_device(self, device: Device) -> OnDevice<Self> {
+                OnDevice::new(self, device)
+            }
+        }
+
+        impl<D, C> OnDevice<$epoch<D, C>>
+        where
+            D: $data + 'static,
+            C: Collate<D::Sample> + 'static,
+        {
+            /// The state between the batch that was delivered last and the next one.
+            pub fn state(&self) -> LoaderState {
+                self.batches.state()
+            }
+        }
+    )*};
+}
+
+epochs_to_device! {
+    Epoch of Dataset and C::Batch;
+    Masked of Dataset and (C::Batch, HostTensor<bool>);
+    IterableEpoch of IterableDataset and C::Batch;
 }
 
 impl<B: ToDevice, I: Iterator<Item = Result<B>>> Iterator for OnDevice<I> {
