@@ -7,13 +7,15 @@ torch = . scripts/libtorch.sh &&
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test bench bench-peers photos throughput fixtures doc
+.PHONY: help train train-mnist test torchrun bench bench-peers bench-sampler photos throughput fixtures doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
 	@echo 'make train-mnist                train it on MNIST'
 	@echo 'make test                       everything that CI runs'
+	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
 	@echo 'make bench                      the criterion benchmarks'
+	@echo 'make bench-sampler              orders, beside torch.randperm'
 	@echo 'make bench-peers                in-memory loading beside other crates'
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
 	@echo 'make fixtures                   make the files in fixtures again'
@@ -29,8 +31,14 @@ train-mnist:
 test:
 	@$(torch) scripts/test.sh
 
+torchrun:
+	@scripts/torchrun.sh
+
 bench:
 	cargo bench --locked
+
+bench-sampler:
+	@$(torch) cargo bench --locked --features tch --bench sampler
 
 bench-peers:
 	cargo run --locked --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers

@@ -11,7 +11,7 @@ step cargo fmt --check
 step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
-for features in "" "--no-default-features" "--no-default-features --features tch" "--all-features"; do
+for features in "" "--no-default-features" "--no-default-features --features tch,serde" "--all-features"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
     # shellcheck disable=SC2086
@@ -20,4 +20,5 @@ for features in "" "--no-default-features" "--no-default-features --features tch
     step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $features
 done
 
+step scripts/torchrun.sh
 step cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings

@@ -25,17 +25,23 @@
 //! # The nouns
 //!
 //! * A [`Dataset`] has samples: [`ImageFolder`], [`Idx`], [`InMemory`], or your own. Adapters: [`map`](Dataset::map),
-//!   [`subset`](Dataset::subset), [`concat`](Dataset::concat).
+//!   [`subset`](Dataset::subset), [`random_split`](Dataset::random_split), [`concat`](Dataset::concat), [`ConcatDataset`].
+//!   One that can only be read from front to back is an [`IterableDataset`].
 //! * A [`Transform`](transform::Transform) turns one sample into another; those of images are in [`transform`].
-//! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], or your own.
+//! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], [`SubsetRandomSampler`],
+//!   [`WeightedRandomSampler`], [`DistributedSampler`], [`KeyedSampler`], or your own. A [`BatchSampler`] gives it its
+//!   [`Batches`]: [`BucketBatchSampler`], or your own.
 //! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], any function, or your own.
-//! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s.
+//! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
+//!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
+//! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
 //! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s.
 //!
 //! # What it promises
 //!
 //! * What is in a batch depends on seed, epoch and settings, and not on the number of workers or on timing.
-//! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit.
+//! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit, and so are its samplers.
+//! * A run that was stopped goes on where it stood, on any number of ranks, and every sample comes exactly once.
 //! * An error or a panic costs one batch, and says which sample it was.
 //! * A batch owns its memory; while you have it, nobody writes there.
 //! * A steady epoch allocates no batch buffer; dropping an epoch never waits.
@@ -47,6 +53,7 @@
 //! # Features
 //!
 //! * `vision` (default): images, their formats and transforms.
+//! * `serde`: a [`LoaderState`] serialises.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
     not(all(feature = "vision", feature = "tch")),
