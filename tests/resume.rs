@@ -525,3 +525,18 @@ fn a_user_batch_sampler_is_resumed_and_shared_like_any_other() {
     assert_eq!(rest, [(vec![4, 5, 6], vec![true; 3]), (vec![1], vec![false])]);
     assert_eq!(one.state().unwrap().position(), 0);
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn with_serde_a_state_is_its_text() {
+    let loader = Loader::builder(Augmented::new(10)).batch_size(4).seed(2).build().unwrap();
+    let mut epoch = loader.epoch();
+    epoch.next().unwrap().unwrap();
+    let json = serde_json::to_string(&epoch.state()).unwrap();
+    assert_eq!(json, format!("\"{}\"", epoch.state()));
+    assert_eq!(serde_json::from_str::<LoaderState>(&json).unwrap(), epoch.state());
+    // From a reader as well, which cannot lend its text.
+    assert_eq!(serde_json::from_reader::<_, LoaderState>(json.as_bytes()).unwrap(), epoch.state());
+    let error = serde_json::from_str::<LoaderState>("\"sutler-state-2 seed=1\"").unwrap_err();
+    assert!(error.to_string().contains("this version of sutler reads sutler-state-1"), "{error}");
+}

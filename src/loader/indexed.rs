@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::WorkerPool;
-use super::line::{Finished, Line, SampleName, Source};
+use super::line::{Finished, Line, Source};
 use super::pace::Job;
+use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};

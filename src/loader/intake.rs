@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::line::{Finished, Line, SampleName, Source, guarded};
+use super::line::{Finished, Line, Source, discard, guarded};
 use super::pace::Job;
+use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::{Error, ErrorKind, Result};
@@ -248,7 +249,7 @@ where
         let (reader, error) = match (reader, read) {
             (Ok(reader), Ok(true)) => (Reader::Open(reader), None),
             (Ok(reader), ended) => {
-                super::line::discard(reader);
+                discard(reader);
                 (Reader::Exhausted, ended.err())
             }
             (Err(error), _) => (Reader::Exhausted, Some(error)),

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::pace::Pace;
-use super::watch::Watch;
+use super::watch::{SampleName, Watch};
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
@@ -40,23 +39,6 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// The path of the file that a sample comes from.
     fn path(&self, name: SampleName) -> Option<PathBuf>;
-}
-
-/// What a sample is called in messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SampleName {
-    /// The shard that it is in, for datasets that have some.
-    pub(super) shard: Option<usize>,
-    pub(super) index: usize,
-}
-
-impl fmt::Display for SampleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.shard {
-            Some(shard) => write!(f, "sample {} of shard {shard}", self.index),
-            None => write!(f, "sample {}", self.index),
-        }
-    }
 }
 
 /// What all epochs of a loader share, wherever samples come from.

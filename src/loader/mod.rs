@@ -13,6 +13,7 @@ mod orders;
 mod pace;
 mod settings;
 mod state;
+mod state_text;
 mod watch;
 mod workers;
 

@@ -1,11 +1,10 @@
 //! `Watch`: which sample each thread is loading, and since when.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::line::SampleName;
 use crate::error::{Error, ErrorKind};
 
 /// The samples that are being loaded, by worker. Kept only for loaders with a timeout: looking at the clock costs as much
@@ -19,6 +18,23 @@ pub(super) struct Watched<'a>(Option<&'a Mutex<Loading>>);
 
 /// What a worker loads, and since when.
 type Loading = Option<(SampleName, Instant)>;
+
+/// What a sample is called in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SampleName {
+    /// The shard that it is in, for datasets that have some.
+    pub(super) shard: Option<usize>,
+    pub(super) index: usize,
+}
+
+impl fmt::Display for SampleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shard {
+            Some(shard) => write!(f, "sample {} of shard {shard}", self.index),
+            None => write!(f, "sample {}", self.index),
+        }
+    }
+}
 
 impl Watch {
     pub(super) fn new(num_workers: usize) -> Self {
@@ -66,7 +82,7 @@ pub(super) fn timed_out(
     path: impl Fn(SampleName) -> Option<PathBuf>,
 ) -> Error {
     let running = watch.as_ref().map(|watch| watch.report(path)).filter(|report| !report.is_empty());
-    let running = running.unwrap_or_else(|| "no sample, so it is being collated, or a shard being read".into());
+    let running = running.unwrap_or_else(|| "no sample, so the batch is being collated".into());
     let timeout = timeout.unwrap_or_default();
     Error::new(
         ErrorKind::Timeout,
