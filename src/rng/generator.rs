@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 const N: usize = 624;
 const M: usize = 397;
 
-/// From this length on, torch's permutation draws 64 bits an element (`u32::MAX / 20`).
+/// From this length on, torch's permutation draws 64 bits an element: `randperm_cpu` asks whether `n < u32::MAX / 20`.
 const WIDE_PERMUTATION: usize = (u32::MAX / 20) as usize;
 
 /// torch's CPU random generator (`torch.Generator()`), bit for bit.
@@ -197,7 +197,7 @@ impl Generator {
         items
     }
 
-    /// Inside out, a 64-bit draw each.
+    /// Inside out, a 64-bit draw each; also for the first, which has nowhere else to go.
     fn wide_permutation<I: PermutationIndex>(&mut self, n: usize) -> Vec<I> {
         let mut items: Vec<I> = Vec::with_capacity(n);
         for i in 0..n {
@@ -210,7 +210,12 @@ impl Generator {
 
     /// Draws what a permutation of `n` would draw, and forgets it.
     pub(crate) fn skip_permutation(&mut self, n: usize) {
-        self.skip(if n < WIDE_PERMUTATION { n.saturating_sub(1) } else { 2 * n });
+        self.skip(Self::permutation_draws(n));
+    }
+
+    /// How many 32-bit draws a permutation of `n` takes.
+    fn permutation_draws(n: usize) -> usize {
+        if n < WIDE_PERMUTATION { n.saturating_sub(1) } else { 2 * n }
     }
 
     /// Draws what `count` calls of [`randint`](Self::randint) would draw, and forgets it.
@@ -353,6 +358,20 @@ mod tests {
             drawn.randperm(n);
             let mut skipped = Generator::manual_seed(7);
             skipped.skip_permutation(n);
+            assert_eq!(drawn.random64(), skipped.random64(), "n = {n}");
+        }
+    }
+
+    #[test]
+    fn permutations_are_wide_from_the_length_on_from_which_torchs_are() {
+        assert_eq!(Generator::permutation_draws(214_748_363), 214_748_362);
+        assert_eq!(Generator::permutation_draws(214_748_364), 429_496_728);
+        // What the second case skips is what a wide permutation draws.
+        for n in [0, 1, 2, 700] {
+            let mut drawn = Generator::manual_seed(7);
+            drawn.wide_permutation::<usize>(n);
+            let mut skipped = Generator::manual_seed(7);
+            skipped.skip(2 * n);
             assert_eq!(drawn.random64(), skipped.random64(), "n = {n}");
         }
     }

@@ -3,6 +3,7 @@
 mod generator;
 mod multinomial;
 mod sample_rng;
+mod topk;
 
 pub use generator::Generator;
 pub(crate) use generator::PermutationIndex;

@@ -4,6 +4,7 @@
 //! `cpu/MultinomialKernel.cpp` (torch 2.11), for weights in double precision.
 
 use super::Generator;
+use super::topk::largest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// torch's limit on the number of weights: `float32_max_consecutive_int`.
@@ -21,11 +22,16 @@ impl Generator {
     /// # Ok::<(), sutler::Error>(())
     /// ```
     ///
+    /// Without replacement, indices of weight 0 come after all others, if so many are drawn, in whatever order torch's
+    /// sorting leaves them. Draws then go through the logarithm (`log1p`) of the system's C library, as in torch: where
+    /// two libraries differ in its last bit, indices whose keys are that close may change places.
+    ///
     /// # Errors
     ///
     /// As in torch, if there are no weights, or more than 2^24, one is negative or not finite, all are 0, or more are to
-    /// be drawn without replacement than there are weights. Unlike torch, which then draws them nevertheless, also if
-    /// more are to be drawn without replacement than there are weights above 0.
+    /// be drawn without replacement than there are weights. Unlike in torch, also if the sum of the weights is more than a
+    /// double can hold: torch goes on, and with replacement draws by other weights than it was given. Unlike in torch,
+    /// `num_samples` may be 0.
     pub fn multinomial(&mut self, weights: &[f64], num_samples: usize, replacement: bool) -> Result<Vec<usize>> {
         check(weights, num_samples, replacement)?;
         Ok(match (num_samples, replacement) {
@@ -66,15 +72,8 @@ impl Generator {
 
     /// The largest of `weight / e`, where e is exponentially distributed (Efraimidis and Spirakis, 2006).
     fn without_replacement(&mut self, weights: &[f64], num_samples: usize) -> Vec<usize> {
-        let mut keys: Vec<(f64, usize)> =
-            weights.iter().enumerate().map(|(index, weight)| (weight / -(-self.uniform()).ln_1p(), index)).collect();
-        let descending = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if num_samples < keys.len() {
-            keys.select_nth_unstable_by(num_samples, descending);
-            keys.truncate(num_samples);
-        }
-        keys.sort_unstable_by(descending);
-        keys.into_iter().map(|(_, index)| index).collect()
+        // A uniform draw of exactly 0 makes the key infinite, or for a weight of 0 NaN, which comes before all, as in torch.
+        largest(weights.iter().map(|weight| weight / -(-self.uniform()).ln_1p()), num_samples)
     }
 }
 
@@ -87,13 +86,13 @@ pub(crate) fn check(weights: &[f64], num_samples: usize, replacement: bool) -> R
     if let Some(at) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
         return refuse(format!("weight {at} is {}: weights are finite and not negative", weights[at]));
     }
-    let positive = weights.iter().filter(|&&weight| weight > 0.0).count();
-    if positive == 0 {
+    if weights.iter().all(|&weight| weight == 0.0) {
         return refuse(format!("all {} weights are 0: nothing can be drawn", weights.len()));
     }
-    if !replacement && num_samples > positive {
+    if !replacement && num_samples > weights.len() {
         return refuse(format!(
-            "{num_samples} samples without replacement, but only {positive} weights above 0: draw fewer, or with replacement"
+            "{num_samples} samples without replacement, but only {} weights: draw fewer, or with replacement",
+            weights.len()
         ));
     }
     if !weights.iter().sum::<f64>().is_finite() {
@@ -117,17 +116,22 @@ mod tests {
         assert_eq!(refused(&[f64::NAN], 1, true), "weight 0 is NaN: weights are finite and not negative");
         assert_eq!(refused(&[0.0, 0.0], 1, true), "all 2 weights are 0: nothing can be drawn");
         assert_eq!(
-            refused(&[0.0, 1.0], 2, false),
-            "2 samples without replacement, but only 1 weights above 0: draw fewer, or with replacement"
+            refused(&[0.0, 1.0], 3, false),
+            "3 samples without replacement, but only 2 weights: draw fewer, or with replacement"
         );
         assert!(refused(&[f64::MAX, f64::MAX], 2, true).starts_with("the sum of the weights is not finite"));
     }
 
     #[test]
-    fn without_replacement_each_comes_once_and_zero_weights_never() {
+    fn without_replacement_each_comes_once_and_zero_weights_last() {
         let weights: Vec<f64> = (0..100).map(|i| f64::from(i % 10)).collect();
-        let mut drawn = Generator::manual_seed(1).multinomial(&weights, 90, false).unwrap();
-        drawn.sort_unstable();
-        assert_eq!(drawn, (0..100).filter(|i| i % 10 > 0).collect::<Vec<_>>());
+        for num_samples in [90, 95, 100] {
+            let mut drawn = Generator::manual_seed(1).multinomial(&weights, num_samples, false).unwrap();
+            assert_eq!(drawn.len(), num_samples);
+            let rest = drawn.split_off(90);
+            drawn.sort_unstable();
+            assert_eq!(drawn, (0..100).filter(|i| i % 10 > 0).collect::<Vec<_>>());
+            assert!(rest.iter().all(|index| index % 10 == 0));
+        }
     }
 }

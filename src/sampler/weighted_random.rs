@@ -46,11 +46,12 @@ impl WeightedRandomSampler {
         Ok(WeightedRandomSampler { weights, num_samples, replacement: true, replay })
     }
 
-    /// Whether a sample may come again in an epoch (default: true).
+    /// Whether a sample may come again in an epoch (default: true). If not, samples of weight 0 come last, and only where
+    /// `num_samples` is more than there are others.
     ///
     /// # Errors
     ///
-    /// If it may not, and there are fewer than `num_samples` weights above 0.
+    /// If it may not, and there are fewer than `num_samples` weights.
     pub fn replacement(self, replacement: bool) -> Result<Self> {
         check_weights(&self.weights, self.num_samples, replacement)?;
         Ok(WeightedRandomSampler { replacement, ..self })
