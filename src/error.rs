@@ -159,12 +159,16 @@ impl Error {
         self
     }
 
-    /// Calls the rival of a [`clash`](Error::clash) by its name, which `name_of` tells for each of the batch's `samples`
-    /// slots.
-    pub(crate) fn name_rival<N: fmt::Display>(mut self, samples: usize, name_of: impl FnOnce(usize) -> N) -> Self {
+    /// The place in the batch of the rival of a [`clash`](Error::clash).
+    pub(crate) fn rival(&self) -> Option<usize> {
+        self.0.rival.as_ref().map(|rival| rival.slot)
+    }
+
+    /// Calls the rival of a [`clash`](Error::clash) by its name, if the batch's `samples` are what the collate counts.
+    pub(crate) fn name_rival(mut self, samples: usize, name: impl fmt::Display) -> Self {
         if let Some(rival) = self.0.rival.take_if(|rival| rival.slots == samples) {
-            let Rival { slot, before, after, .. } = rival;
-            self.0.message = format!("{before}{} in the same batch{after}", name_of(slot));
+            let Rival { before, after, .. } = rival;
+            self.0.message = format!("{before}{name} in the same batch{after}");
         }
         self
     }
@@ -297,11 +301,11 @@ mod tests {
         let by_place = "sample 7: it is taller than the sample in place 2 of the batch: cut it";
         assert_eq!(clash().to_string(), by_place);
         let by_index = "sample 7: it is taller than sample 12 in the same batch: cut it";
-        let name = |slot| format!("sample {}", slot + 10);
-        assert_eq!(clash().name_rival(4, name).to_string(), by_index);
-        assert_eq!(clash().name_rival(4, name).name_rival(4, |_| 99).to_string(), by_index);
+        assert_eq!(clash().rival(), Some(2));
+        assert_eq!(clash().name_rival(4, "sample 12").to_string(), by_index);
+        assert_eq!(clash().name_rival(4, "sample 12").name_rival(4, 99).to_string(), by_index);
         // Slots that are not samples have no index.
-        assert_eq!(clash().name_rival(2, |_| 99).to_string(), by_place);
+        assert_eq!(clash().name_rival(2, 99).to_string(), by_place);
     }
 
     #[test]

@@ -24,7 +24,10 @@ impl Fingerprint {
     /// The names of some of `len` files, each with that of its directory: the rest of a path changes with the machine.
     pub(crate) fn add_paths(&mut self, len: usize, path: impl Fn(usize) -> Option<PathBuf>) {
         for path in probes(len).filter_map(path) {
-            path.iter().rev().take(2).for_each(|part| self.add_bytes(part.as_encoded_bytes()));
+            for part in path.iter().rev().take(2) {
+                self.add(part.len() as u64); // or "a/bc" would be "ab/c"
+                self.add_bytes(part.as_encoded_bytes());
+            }
         }
     }
 

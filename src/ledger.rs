@@ -37,7 +37,7 @@ impl Ledger {
     /// Enters sample `index` once.
     #[inline]
     pub fn record(&mut self, index: usize) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.sum = self.sum.wrapping_add(hash(index as u64));
     }
 
@@ -94,7 +94,7 @@ impl FromIterator<usize> for Ledger {
 /// What both have seen.
 impl AddAssign for Ledger {
     fn add_assign(&mut self, other: Ledger) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.wrapping_add(other.sum);
     }
 }

@@ -41,7 +41,8 @@
 //!
 //! * What is in a batch depends on seed, epoch and settings, and not on the number of workers or on timing.
 //! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit, and so are its samplers.
-//! * A run that was stopped goes on where it stood, on any number of ranks, and every sample comes exactly once.
+//! * A run that was stopped goes on where it stood, and every sample comes exactly once; with a [`Dataset`] on any number of
+//!   ranks, with an [`IterableDataset`] on as many as before.
 //! * An error or a panic costs one batch, and says which sample it was.
 //! * A batch owns its memory; while you have it, nobody writes there.
 //! * A steady epoch allocates no batch buffer; dropping an epoch never waits.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sutler::{
     Batches, Dataset, Distributed, Error, ErrorKind, Generator, HostTensor, InMemory, Loader, LoaderBuilder,
-    RandomSampler, Result, SampleRng, Sampler, SequentialSampler, SubsetRandomSampler, WorkerPool,
+    RandomSampler, Result, SampleRng, Sampler, SequentialSampler, Stack, SubsetRandomSampler, WorkerPool,
 };
 
 /// The signature of `DataLoader.__init__` (torch 2.11), in its order.
@@ -105,11 +105,16 @@ fn batch_size_none_gives_the_samples_themselves() {
         samples.sort_unstable();
         assert_eq!(samples, ["a", "b", "c"]);
     }
-    let message =
-        "unbatched excludes batch_size, batch_sampler and drop_last: there are no batches. Leave the others out";
-    for builder in [builder(3).batch_size(2).unbatched(), builder(3).unbatched().drop_last(true)] {
+    let message = "unbatched excludes batch_size, batch_sampler, drop_last and collate: there are no batches. Leave the \
+                   others out";
+    for builder in [
+        builder(3).batch_size(2).unbatched(),
+        builder(3).unbatched().drop_last(true),
+        builder(3).collate(Stack).unbatched(),
+    ] {
         assert_eq!(builder.build().unwrap_err().to_string(), message);
     }
+    assert_eq!(builder(3).unbatched().collate(Stack).build().unwrap_err().to_string(), message);
 }
 
 #[test]

@@ -153,6 +153,9 @@ proptest! {
 
     #[test]
     fn after_any_number_of_batches_the_rest_is_that_of_the_uninterrupted_run(
+        bad_read in prop::option::of((0_usize..7, 0_usize..15)),
+        bad_decode in prop::option::of((0_usize..7, 0_usize..15)),
+        panics: bool,
         lengths in prop::collection::vec(0_usize..15, 1..7),
         batch_size in 1_usize..6,
         interleave in 1_usize..5,
@@ -163,21 +166,25 @@ proptest! {
             let builder = IterableLoader::builder(data.clone()).batch_size(batch_size).interleave(interleave).seed(4);
             builder.num_workers(num_workers).build().unwrap()
         };
-        let whole = batches(build(&shards(lengths.clone())).epoch_at(1));
+        let data = || Shards { bad_read, bad_decode, panics, ..shards(lengths.clone()) };
+        let batches = |epoch: &mut dyn Iterator<Item = Result<_>>| -> Vec<std::result::Result<Batch, String>> {
+            let plain = |batch: Result<_>| batch.map(|batch| batches(std::iter::once(Ok(batch))).remove(0));
+            epoch.map(|batch| plain(batch).map_err(|error| error.to_string())).collect()
+        };
+        let whole = batches(&mut build(&data()).epoch_at(1));
         let stop = stop.min(whole.len());
-        let before = build(&shards(lengths.clone()));
+        let before = build(&data());
         let mut epoch = before.epoch_at(1);
-        prop_assert_eq!(&batches(epoch.by_ref().take(stop))[..], &whole[..stop]);
+        prop_assert_eq!(&batches(&mut epoch.by_ref().take(stop))[..], &whole[..stop]);
         let state: LoaderState = epoch.state().to_string().parse().unwrap();
         prop_assert_eq!(&state, &epoch.state());
 
-        let fresh = shards(lengths.clone());
-        let after = build(&fresh);
+        let after = build(&data());
         let mut rest = after.resume(&state).unwrap();
         prop_assert_eq!(&rest.state(), &state);
-        let one_more = batches(rest.by_ref().take(1));
-        let again = build(&fresh);
-        let last = batches(again.resume(&rest.state()).unwrap());
+        let one_more = batches(&mut rest.by_ref().take(1));
+        let again = build(&data());
+        let last = batches(&mut again.resume(&rest.state()).unwrap());
         prop_assert_eq!([one_more, last].concat(), &whole[stop..]);
     }
 }
@@ -251,9 +258,9 @@ fn what_is_read_ahead_is_bounded_and_an_epoch_can_be_dropped() {
         epoch.next().unwrap().unwrap();
     }
     std::thread::sleep(Duration::from_millis(100));
-    // Five delivered, two ahead, and at most two batches' worth and a bit in the three open shards.
+    // Five delivered, two ahead, and at most 2,048 records of each of the three open shards.
     let count = read.load(SeqCst);
-    assert!((70..=70 + 3 * 2 * 4).contains(&count), "{count}");
+    assert!((70..=70 + 3 * 2048).contains(&count), "{count}");
     let dropping = Instant::now();
     drop(epoch);
     drop(loader);
@@ -317,4 +324,63 @@ fn transforms_collates_and_no_batches_work_as_for_other_datasets() {
     let sums =
         IterableLoader::builder(data()).batch_size(2).collate_fn(|numbers: Vec<i64>| Ok(numbers.iter().sum::<i64>()));
     assert_eq!(sums.build().unwrap().epoch().collect::<Result<Vec<i64>>>().unwrap(), [1000, 1]);
+}
+
+#[test]
+fn a_batch_size_beyond_the_data_is_all_in_one_batch() {
+    for num_workers in [0, 2] {
+        for batch_size in [100, 1 << 40, usize::MAX] {
+            let loader =
+                IterableLoader::builder(shards([5, 3])).batch_size(batch_size).num_workers(num_workers).seed(0);
+            let loader = loader.build().unwrap();
+            for _ in 0..2 {
+                assert_eq!(numbers(&batches(loader.epoch())), [[0, 1000, 1, 1001, 2, 1002, 3, 4]]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_timeout_names_the_record_that_is_being_read_and_loses_nothing() {
+    let data = Shards { slow: Duration::from_millis(120), ..shards([2, 2]) };
+    let loader = IterableLoader::builder(data).batch_size(4).num_workers(2).seed(0);
+    let loader = loader.timeout(Duration::from_millis(60)).build().unwrap();
+    let mut errors = Vec::new();
+    let batch = loader.epoch().find_map(|batch| batch.map_err(|error| errors.push(error.to_string())).ok()).unwrap();
+    assert_eq!(*batch.0, [0, 1000, 1, 1001]);
+    assert!(errors.len() >= 2, "{errors:?}");
+    let named = |number: usize| {
+        let name = format!("Being loaded: sample {number} of shard 1 (/data/1.tar) for ");
+        errors.iter().any(|error| error.starts_with("no batch within 60.0ms. ") && error.contains(&name))
+    };
+    assert!(named(0) && named(1), "{errors:?}");
+}
+
+#[test]
+fn a_state_that_is_damaged_but_readable_is_refused_or_harmless() {
+    let build = || IterableLoader::builder(shards([5; 6])).batch_size(2).interleave(2).seed(0).build().unwrap();
+    let loader = build();
+    let mut epoch = loader.epoch();
+    epoch.by_ref().take(6).for_each(|batch| drop(batch.unwrap()));
+    let text = epoch.state().to_string();
+    let part = "shards=4/0/2:1,3:1";
+    assert!(text.contains(part), "{text}");
+    for wrong in [
+        "shards=4/0/2:1,2:1",
+        "shards=4/0/2:1,4:1",
+        "shards=99/0/2:1,3:1",
+        "shards=4/2/2:1,3:1",
+        "shards=4/0/2:18446744073709551615,3:1",
+        "shards=4/0/2:9223372036854775808,3:1",
+        "shards=18446744073709551615/0/",
+    ] {
+        let state = text.replace(part, wrong).parse::<LoaderState>();
+        let resumed = state.and_then(|state| build().resume(&state).map(|_| ()));
+        assert_eq!(resumed.unwrap_err().kind(), ErrorKind::State, "{wrong}");
+    }
+    let far = text.replace("position=12", "position=18446744073709551615").parse::<LoaderState>();
+    assert_eq!(far.unwrap_err().kind(), ErrorKind::State);
+    // Beyond the end of a shard is its end.
+    let state = text.replace(part, "shards=4/0/2:1,3:1000").parse::<LoaderState>().unwrap();
+    assert_eq!(batches(build().resume(&state).unwrap()).concat().len(), 4 + 5 + 5);
 }

@@ -87,6 +87,29 @@ fn orders(len: usize) -> Vec<(&'static str, Make)> {
             }),
         ),
         (
+            "weighted, rank 2 of 3",
+            Box::new(move || {
+                let weights: Vec<f64> = (0..len).map(|i| 1.0 + (i % 3) as f64).collect();
+                let sampler = WeightedRandomSampler::new(weights, 2 * len, generator()).unwrap();
+                builder().batch_size(4).sampler(sampler).distributed(Distributed::new(2, 3).unwrap())
+            }),
+        ),
+        (
+            "subset, rank 0 of 2",
+            Box::new(move || {
+                let indices: Vec<usize> = (0..len).step_by(3).collect();
+                let sampler = SubsetRandomSampler::new(indices, generator());
+                builder().batch_size(4).sampler(sampler).distributed(Distributed::new(0, 2).unwrap())
+            }),
+        ),
+        (
+            "more, rank 3 of 4",
+            Box::new(move || {
+                let sampler = RandomSampler::new(generator()).num_samples(2 * len + 1);
+                builder().batch_size(4).sampler(sampler).distributed(Distributed::new(3, 4).unwrap())
+            }),
+        ),
+        (
             "rank 1 of 3",
             Box::new(move || builder().batch_size(4).shuffle(true).distributed(Distributed::new(1, 3).unwrap())),
         ),
@@ -237,9 +260,9 @@ fn out_of_order_what_was_had_is_left_out_wherever_it_stood() {
     let error = build(1, 5).0.resume(&state).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the state does not fit this loader: it was taken with in_order(false) while later batches had come before \
-         earlier ones, which counts batches of 4 samples on rank 0 of 1, and here they have 5 on rank 0 of 1. Take it \
-         with in_order(true), or at the end of an epoch"
+        "the state does not fit this loader: it was taken with in_order(false), where it counts the batches of one rank: \
+         of 4 samples on rank 0 of 1; here they are of 5 samples on rank 0 of 1. Take it with in_order(true), or at the end \
+         of an epoch"
     );
 }
 
@@ -298,6 +321,113 @@ fn a_state_of_something_else_is_refused_with_the_difference_named() {
         refused(base().distributed(Distributed::new(0, 2).unwrap()), &state),
         "its order is of a RandomSampler, the loader's of a DistributedSampler"
     );
+}
+
+#[test]
+fn a_state_that_is_damaged_but_readable_is_refused() {
+    let build =
+        |batch_size| Loader::builder(Augmented::new(37)).batch_size(batch_size).shuffle(true).seed(1).build().unwrap();
+    let loader = build(4);
+    let text = loader.epoch_at(2).state().to_string();
+    let damaged = |from: &str, to: &str| {
+        let damaged = text.replace(from, to);
+        assert_ne!(damaged, text);
+        damaged.parse::<LoaderState>().and_then(|state| build(4).resume(&state).map(|epoch| epoch.count()))
+    };
+    for (from, to) in [
+        ("epoch=2", "epoch=18446744073709551615"),
+        ("epoch=2", "epoch=3"),
+        ("sampler=", "had=10@4/0/1/keep sampler="),
+        ("sampler=", "had=18446744073709551615@4/0/1/keep sampler="),
+        ("sampler=", "had=1@4/0/1/drop sampler="),
+        ("position=0 of=37", "position=37 of=37 had=1@4/0/1/keep"),
+        ("position=0", "position=38"),
+        ("of=37", "of=38"),
+    ] {
+        assert!(damaged(from, to).is_err(), "{from} -> {to}");
+    }
+    // What is left may all have been had but for the first.
+    assert_eq!(damaged("sampler=", "had=1,2,3,4,5,6,7,8,9@4/0/1/keep sampler=").unwrap(), 1);
+    assert_eq!(damaged("position=0", "position=37").unwrap(), 0);
+}
+
+#[test]
+fn out_of_order_a_rank_goes_on_with_its_own_state_only() {
+    let build = |rank| {
+        let builder = Loader::builder(Augmented::new(40)).batch_size(4).seed(0).num_workers(2).in_order(false);
+        builder.distributed(Distributed::new(rank, 2).unwrap()).build().unwrap()
+    };
+    let loader = build(0);
+    let mut epoch = loader.epoch();
+    epoch.next().unwrap().unwrap();
+    let state: LoaderState = epoch.state().to_string().parse().unwrap();
+    let error = build(1).resume(&state).unwrap_err().to_string();
+    assert!(error.contains("of 4 samples on rank 0 of 2; here they are of 4 samples on rank 1 of 2"), "{error}");
+    assert_eq!(build(0).resume(&state).unwrap().count(), 4);
+}
+
+#[test]
+fn an_order_that_panics_is_an_error_and_not_a_hang() {
+    struct Broken;
+    impl Sampler for Broken {
+        fn order(&self, _epoch: u64, len: usize) -> Result<sutler::Order> {
+            Ok(sutler::Order::from_fn(len, |place| if place == 5 { panic!("no order") } else { place }))
+        }
+    }
+    for (num_workers, chunk) in [(0, 4), (2, 1), (2, 4)] {
+        let builder = Loader::builder(Augmented::new(12)).batch_size(4).sampler(Broken).seed(0);
+        let loader = builder.num_workers(num_workers).chunk_size(chunk).build().unwrap();
+        let results: Vec<bool> = loader.epoch().map(|batch| batch.is_ok()).collect();
+        assert_eq!(results, [true, false, true], "{num_workers} workers");
+    }
+}
+
+#[test]
+fn what_is_absurdly_large_is_an_error_or_works() {
+    let one_batch = Loader::builder((0..5).collect::<InMemory<i64>>()).batch_size(usize::MAX).build().unwrap();
+    assert_eq!(*one_batch.epoch().next().unwrap().unwrap(), [0, 1, 2, 3, 4]);
+    let sampler = || RandomSampler::new(Generator::manual_seed(0)).num_samples(1 << 62);
+    for sampler in [sampler(), sampler().replacement(true)] {
+        let loader = Loader::builder((0..5).collect::<InMemory<i64>>()).sampler(sampler).build().unwrap();
+        assert_eq!(loader.epoch().next().unwrap().unwrap_err().kind(), ErrorKind::Limit);
+    }
+    let far_ahead = Loader::builder(Augmented::new(100)).sampler(KeyedSampler::new(0)).num_workers(2);
+    let far_ahead = far_ahead.prefetch_batches(usize::MAX).build().unwrap();
+    assert_eq!(far_ahead.epoch().count(), 100);
+    let order = sutler::Order::from_fn(usize::MAX, |place| place);
+    assert_eq!(order.get(usize::MAX - 1), usize::MAX - 1);
+    assert_eq!(order.shard(&Distributed::new(0, 2).unwrap()).unwrap_err().kind(), ErrorKind::Limit);
+}
+
+#[test]
+fn a_loader_inside_a_dataset_on_the_same_pool_does_not_wait_for_itself() {
+    /// Yields to the pool while it draws, as one that sorts in parallel does.
+    struct Yielding;
+    impl Sampler for Yielding {
+        fn order(&self, _epoch: u64, len: usize) -> Result<sutler::Order> {
+            for _ in 0..100 {
+                let _ = rayon::yield_now();
+            }
+            Ok(sutler::Order::sequential(len))
+        }
+    }
+    struct Nested(Loader<InMemory<i64>>);
+    impl Dataset for Nested {
+        type Sample = i64;
+        fn len(&self) -> usize {
+            200
+        }
+        fn get(&self, _index: usize, _rng: &mut SampleRng) -> Result<i64> {
+            self.0.epoch().map(|batch| Ok(batch?.iter().sum::<i64>())).sum()
+        }
+    }
+    for num_workers in [1, 2] {
+        let pool = sutler::WorkerPool::new(num_workers).unwrap();
+        let inner = Loader::builder((0..10).collect::<InMemory<i64>>()).batch_size(3).sampler(Yielding).pool(&pool);
+        let outer = Loader::builder(Nested(inner.build().unwrap())).batch_size(4).pool(&pool).build().unwrap();
+        let sums: Vec<i64> = outer.epoch().flat_map(|batch| batch.unwrap().to_vec()).collect();
+        assert_eq!(sums, [45; 200]);
+    }
 }
 
 // ---- elasticity ----
@@ -380,6 +510,41 @@ proptest! {
         prop_assert_eq!(seen, (0..len).collect::<Vec<_>>());
         // At most one batch a phase can be cut short by the end of the data, and its padding is less than the ranks.
         prop_assert!(padding < phases.iter().map(|(world, ..)| world).max().copied().unwrap());
+    }
+
+    #[test]
+    fn where_ranks_drop_what_does_not_go_round_nothing_comes_twice(
+        len in 1_usize..300,
+        loader_drops: bool,
+        phases in prop::collection::vec((1_usize..9, 1_usize..20, 0_usize..6), 1..5),
+    ) {
+        let (mut seen, mut state) = (Vec::new(), None::<LoaderState>);
+        let mut dropped = 0;
+        for (number, &(world, batch_size, batches)) in phases.iter().enumerate() {
+            let batches = if number + 1 == phases.len() { usize::MAX } else { batches };
+            let mut reached = None;
+            for rank in 0..world {
+                let ranks = Distributed::new(rank, world).unwrap().drop_last(true);
+                let builder = Loader::builder((0..len as i64).collect::<InMemory<i64>>()).shuffle(true).seed(2);
+                let loader = builder.batch_size(batch_size).drop_last(loader_drops).distributed(ranks).build().unwrap();
+                let mut epoch = match &state {
+                    Some(state) => loader.resume(state).unwrap(),
+                    None => loader.epoch(),
+                };
+                for batch in epoch.by_ref().take(batches) {
+                    seen.extend(batch.unwrap().to_vec());
+                }
+                prop_assert_eq!(epoch.padding(), 0);
+                reached = Some(epoch.state());
+            }
+            dropped += if loader_drops { world * batch_size } else { world };
+            state = reached;
+        }
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        prop_assert_eq!(seen.len(), count);
+        prop_assert!(count + dropped > len, "{} of {}", count, len);
     }
 
     #[test]

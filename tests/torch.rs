@@ -132,7 +132,7 @@ fn maps_become_maps_of_tensors_and_strings_stay_strings() {
 fn an_epoch_on_a_device_has_the_state_of_what_it_gave() {
     let loader = loader(2);
     let mut epoch = loader.epoch().to_device(Device::Cpu);
-    epoch.next().unwrap().unwrap();
+    drop(epoch.next().unwrap().unwrap());
     let state = epoch.state();
     assert_eq!(state.position(), 8);
     let rest = loader.resume(&state).unwrap().masked().to_device(Device::Cpu);

@@ -1,14 +1,21 @@
 //! `Unbatched`: no batches, the samples themselves.
 
 use super::Collate;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memory::BatchPlan;
 
 /// The "batch" is the one sample, as it is: torch's `batch_size=None`.
 ///
 /// Made by [`LoaderBuilder::unbatched`](crate::LoaderBuilder::unbatched).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unbatched;
+#[derive(Clone, Copy, Debug)]
+pub struct Unbatched(());
+
+impl Unbatched {
+    /// For the loader, which then makes batches of one sample.
+    pub(crate) fn new() -> Self {
+        Unbatched(())
+    }
+}
 
 impl<S: Send> Collate<S> for Unbatched {
     type Batch = S;
@@ -23,23 +30,16 @@ impl<S: Send> Collate<S> for Unbatched {
     }
 
     fn push(&self, part: &mut Option<S>, sample: S) -> Result<()> {
-        match part.replace(sample) {
-            None => Ok(()),
-            Some(_) => Err(several()),
-        }
+        *part = Some(sample);
+        Ok(())
     }
 
     fn unite(&self, part: &mut Option<S>, next: Option<S>) {
-        // More than one is an error in `push`, within a part; parts of one sample each meet here, and `finish` then finds
-        // nothing.
-        *part = part.take().xor(next);
+        // A batch of one sample is not cut.
+        *part = part.take().or(next);
     }
 
     fn finish(&self, part: Option<S>) -> Result<S> {
-        part.ok_or_else(several)
+        Ok(part.expect("a batch has one sample"))
     }
-}
-
-fn several() -> Error {
-    Error::new(ErrorKind::Collate, "Unbatched is for batches of one sample: use LoaderBuilder::unbatched()")
 }

@@ -133,7 +133,7 @@ impl<D, C> LoaderBuilder<D, C> {
 /// For a [`Dataset`].
 impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`). Excludes
-    /// `batch_size`, `batch_sampler` and `drop_last`.
+    /// `batch_size`, `batch_sampler`, `drop_last` and `collate`.
     ///
     /// ```
     /// use sutler::{InMemory, Loader};
@@ -144,7 +144,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// ```
     pub fn unbatched(mut self) -> LoaderBuilder<D, Unbatched> {
         self.settings.unbatched = true;
-        self.collate(Unbatched)
+        LoaderBuilder { dataset: self.dataset, collate: Unbatched::new(), settings: self.settings }
     }
 
     /// Whether each epoch has a new random order (default: false). Bit for bit the order of torch, see
@@ -206,7 +206,8 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     }
 
     /// Makes batches with `collate` instead of [`Stack`].
-    pub fn collate<K: Collate<D::Sample> + 'static>(self, collate: K) -> LoaderBuilder<D, K> {
+    pub fn collate<K: Collate<D::Sample> + 'static>(mut self, collate: K) -> LoaderBuilder<D, K> {
+        self.settings.collated = true;
         LoaderBuilder { dataset: self.dataset, collate, settings: self.settings }
     }
 

@@ -53,6 +53,10 @@ impl<B> Delivery<B> {
         Delivery { finished, in_order, ready: VecDeque::new(), delivered: Delivered::default() }
     }
 
+    pub(super) fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
     pub(super) fn delivered(&self) -> &Delivered {
         &self.delivered
     }
@@ -72,8 +76,11 @@ impl<B> Delivery<B> {
         Some(next)
     }
 
-    /// Puts finished batches in their places.
+    /// Puts finished batches in their places. There may be none, to wake whoever waits.
     pub(super) fn put(&mut self, Finished { first, results }: Finished<B>) {
+        if results.is_empty() {
+            return;
+        }
         let place = if self.in_order { first - self.delivered.count() } else { self.ready.len() };
         let end = place + results.len();
         if self.ready.len() < end {

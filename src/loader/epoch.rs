@@ -1,11 +1,12 @@
 //! `Epoch`: the consumer's end of the line.
 
 use std::collections::BTreeSet;
+use std::iter::empty as none;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, unbounded};
 
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
@@ -18,7 +19,7 @@ use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
-use crate::sampler::{Batches, Order, Run};
+use crate::sampler::{Batches, Run};
 
 /// One pass over the dataset: an iterator over its batches, made by [`Loader::epoch`].
 ///
@@ -47,28 +48,23 @@ where
     pub(super) fn start(loader: &Loader<D, C>, epoch: u64) -> Self {
         match loader.orders.get(epoch) {
             Ok(batches) => Self::over(loader, batches, epoch, None),
-            Err(error) => {
-                let none = Batches::every(1, Order::sequential(0), false);
-                Self::over(loader, none, epoch, Some(error))
-            }
+            Err(error) => Self::over(loader, none::<Vec<usize>>().collect(), epoch, Some(error)),
         }
     }
 
-    /// Goes on where `state`, which fits the loader, says.
-    pub(super) fn resume(loader: &Loader<D, C>, batches: &Batches, state: &LoaderState) -> Self {
-        let had = state.out_of_order.as_ref().map_or(Vec::new(), |out| out.batches.clone());
-        Self::over(loader, batches.starting_at(state.position, had), state.epoch, None)
-    }
-
-    fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
+    /// Gives the batches `batches` of epoch `epoch`, after the error that kept it from having any.
+    pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let clock = Clock::start();
         let shared = Arc::clone(&loader.shared);
-        // Each message is at least one batch in flight, so there are never more messages than batches.
-        let (sender, finished) = bounded(batches.len().min(shared.pace.most_ahead()).max(1));
+        // Each message is at least one batch in flight, so there are never more messages than batches. A channel with room
+        // for all needs no allocation for each; one for more than anybody has is not worth the room.
+        let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
+            most @ ..=4096 => bounded(most),
+            _ => unbounded(),
+        };
         let mut epoch = Epoch {
             line: Arc::new(Line {
-                capacity: batches.capacity(),
-                source: Indexed { data: Arc::clone(&loader.data), epoch, batches },
+                source: Indexed { data: Arc::clone(&loader.data), epoch, capacity: batches.capacity(), batches },
                 shared,
                 has_workers: loader.workers.is_some(),
                 cancelled: AtomicBool::new(false),
@@ -90,7 +86,8 @@ where
     /// The state between the batch that was delivered last and the next one, for [`Loader::resume`].
     ///
     /// It counts what `next()` has given, an `Err` included, and nothing that is only loaded ahead. With several ranks it
-    /// is the state of all of them, which have taken as many batches.
+    /// is the state of all of them, which have taken as many batches; but with `in_order(false)` each rank has its own, and
+    /// only goes on as that rank.
     ///
     /// A loop that wants it between batches holds on to the epoch:
     ///
@@ -110,10 +107,11 @@ where
         let first = batches.number(delivered.first);
         let beyond = delivered.beyond.iter().map(|&batch| batches.number(batch));
         let beyond: BTreeSet<usize> = beyond.chain(batches.had_beyond(first)).collect();
-        let out_of_order = (!beyond.is_empty()).then(|| OutOfOrder {
-            batches: beyond.iter().map(|batch| batch - first).collect(),
-            dealt: batches.dealt(),
-        });
+        // Out of order, ranks do not stand at the same place: the state is then this rank's alone.
+        let dealing = batches.dealing();
+        let is_own = !self.delivery.is_in_order() && dealing.world_size > 1;
+        let out_of_order = (!beyond.is_empty() || is_own)
+            .then(|| OutOfOrder { batches: beyond.iter().map(|batch| batch - first).collect(), dealing });
         let state = LoaderState::new(&self.line.source.data, &self.orders, self.line.source.epoch, batches);
         LoaderState { position: batches.reached(first), out_of_order, ..state }
     }
@@ -137,7 +135,8 @@ where
         const FIELD: usize = usize::MAX;
         let run = self.last.unwrap_or_default();
         let buffers = &self.line.shared.buffers;
-        let mut slots = Slots::new(BatchPlan { len: run.len, capacity: self.line.capacity, buffers, field: FIELD });
+        let mut slots =
+            Slots::new(BatchPlan { len: run.len, capacity: self.line.source.capacity, buffers, field: FIELD });
         for slot in 0..run.len {
             slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < run.valid;
         }
@@ -153,8 +152,8 @@ where
             return;
         }
         let pace = &line.shared.pace;
-        let window = pace.window(line.capacity, &line.shared.buffers);
-        let job = pace.job(line.capacity, window);
+        let window = pace.window(line.source.capacity, &line.shared.buffers);
+        let job = pace.job(line.source.capacity, window);
         let batches_per_job = job.batches();
         let half = batches.div_ceil(2);
         let before = self.queued;

@@ -30,11 +30,19 @@ pub(super) struct Data<D> {
     pub(super) fingerprint: OnceLock<u64>,
 }
 
+impl<D: Dataset> Data<D> {
+    pub(super) fn fingerprint(&self) -> u64 {
+        *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
+    }
+}
+
 /// The samples of one epoch: a dataset, and which of it when.
 pub(super) struct Indexed<D> {
     pub(super) data: Arc<Data<D>>,
     pub(super) epoch: u64,
     pub(super) batches: Batches,
+    /// How many samples the largest batch has: what buffers are sized for.
+    pub(super) capacity: usize,
 }
 
 impl<D: Dataset + 'static> Source for Indexed<D> {
@@ -43,6 +51,10 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
 
     fn len(&self, run: &Run) -> usize {
         run.len
+    }
+
+    fn capacity(&self, _run: &Run) -> usize {
+        self.capacity
     }
 
     #[inline(always)] // the loop over the samples of a batch is around this

@@ -4,14 +4,16 @@
 //! place. That order depends on the data and the settings alone. Reading ahead in each open shard is a job of its own, and
 //! so is decoding a batch, or a part of it: whichever job brings the record that was missing takes the rotation on.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::IterableLoader;
 use super::line::{Finished, Line, Source, discard, guarded};
-use super::pace::Job;
+use super::pace::{JOB, Job, Pace};
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
@@ -25,8 +27,15 @@ pub(super) struct Streamed<I> {
     pub(super) epoch: u64,
 }
 
+/// The records of one batch.
+pub(super) struct Records<R> {
+    entries: Vec<Entry<R>>,
+    /// How many the batches have whose buffers it shares.
+    capacity: usize,
+}
+
 /// One record on its way into a batch.
-pub(super) struct Entry<R> {
+struct Entry<R> {
     name: SampleName,
     /// Taken by whoever decodes it.
     record: Mutex<Option<Result<R>>>,
@@ -34,14 +43,18 @@ pub(super) struct Entry<R> {
 
 impl<I: IterableDataset + 'static> Source for Streamed<I> {
     type Sample = I::Sample;
-    type Work = Vec<Entry<I::Record>>;
+    type Work = Records<I::Record>;
 
     fn len(&self, work: &Self::Work) -> usize {
-        work.len()
+        work.entries.len()
+    }
+
+    fn capacity(&self, work: &Self::Work) -> usize {
+        work.capacity
     }
 
     fn load(&self, work: &Self::Work, slot: usize) -> Result<I::Sample> {
-        let Entry { name, record } = &work[slot];
+        let Entry { name, record } = &work.entries[slot];
         let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
         // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
         let place = name.shard.unwrap_or(0) << 40 | name.index;
@@ -49,7 +62,7 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
     }
 
     fn name(&self, work: &Self::Work, slot: usize) -> SampleName {
-        work[slot].name
+        work.entries[slot].name
     }
 
     fn path(&self, name: SampleName) -> Option<PathBuf> {
@@ -76,7 +89,7 @@ struct Lane<I: IterableDataset> {
     /// How many of its records were dealt out.
     dealt: usize,
     reader: Reader<I::Records>,
-    /// What was read and not yet dealt out.
+    /// What was read and not yet dealt out. An error is the last.
     records: VecDeque<Result<I::Record>>,
 }
 
@@ -86,6 +99,16 @@ enum Reader<R> {
     /// A job has it.
     Away,
     Exhausted,
+}
+
+/// A reader to be read on.
+struct Reading<R> {
+    shard: usize,
+    /// How many records were read,
+    read: usize,
+    /// and how many to read now.
+    chunk: usize,
+    reader: Reader<R>,
 }
 
 struct Rotation<I: IterableDataset> {
@@ -107,9 +130,10 @@ pub(super) struct Intake<I: IterableDataset + 'static, C: Collate<I::Sample>> {
     /// This rank's.
     shards: Vec<usize>,
     interleave: usize,
+    batch_size: usize,
     drop_last: bool,
-    /// How many batches may be in the making or waiting.
-    window: usize,
+    /// What reading a record takes.
+    reading: Pace,
     delivered: AtomicUsize,
 }
 
@@ -117,21 +141,14 @@ pub(super) struct Intake<I: IterableDataset + 'static, C: Collate<I::Sample>> {
 type Spawn<'a> = &'a dyn Fn(Box<dyn FnOnce() + Send>);
 
 /// Batches to be made, with their numbers.
-type Batches<R> = Vec<(usize, Vec<Entry<R>>)>;
+type Batches<R> = Vec<(usize, Records<R>)>;
 
 impl<I, C> Intake<I, C>
 where
     I: IterableDataset + 'static,
     C: Collate<I::Sample> + 'static,
 {
-    pub(super) fn new(
-        line: Arc<Line<Streamed<I>, C>>,
-        shards: Vec<usize>,
-        interleave: usize,
-        drop_last: bool,
-        window: usize,
-        progress: Progress,
-    ) -> Self {
+    pub(super) fn new(line: Arc<Line<Streamed<I>, C>>, loader: &IterableLoader<I, C>, progress: Progress) -> Self {
         let lane = |&(shard, dealt)| Lane { shard, dealt, reader: Reader::Closed, records: VecDeque::new() };
         let rotation = Rotation {
             lanes: progress.open.iter().map(lane).collect(),
@@ -141,8 +158,16 @@ where
             after: VecDeque::new(),
             ended: false,
         };
-        let rotation = Mutex::new(rotation);
-        Intake { line, rotation, shards, interleave, drop_last, window, delivered: AtomicUsize::new(0) }
+        Intake {
+            line,
+            rotation: Mutex::new(rotation),
+            shards: loader.shards.clone(),
+            interleave: loader.interleave,
+            batch_size: loader.batch_size,
+            drop_last: loader.drop_last,
+            reading: Pace::new(0, None, None),
+            delivered: AtomicUsize::new(0),
+        }
     }
 
     /// Takes note that the next batch was delivered; gives the progress it makes.
@@ -159,24 +184,25 @@ where
 
     /// Queues everything there is room for: batches that are complete, and reading.
     pub(super) fn pump(self: &Arc<Self>, spawn: Spawn<'_>) {
-        let (batches, readers) = {
+        let window = self.window();
+        let (batches, readings) = {
             let mut rotation = self.rotation();
-            let batches = self.rotate(&mut rotation);
-            (batches, self.take_readers(&mut rotation))
+            let batches = self.rotate(&mut rotation, window);
+            (batches, self.take_readers(&mut rotation, window))
         };
-        self.queue(batches, spawn);
-        for (shard, skip, reader) in readers {
+        self.queue(batches, window, spawn);
+        for reading in readings {
             let intake = Arc::clone(self);
-            spawn(Box::new(move || intake.run_reader(shard, skip, reader)));
+            spawn(Box::new(move || intake.run_reader(reading)));
         }
     }
 
     /// A worker's job: reads on in a shard.
-    fn run_reader(self: Arc<Self>, shard: usize, skip: usize, reader: Reader<I::Records>) {
+    fn run_reader(self: Arc<Self>, reading: Reading<I::Records>) {
         if self.line.is_cancelled() {
             return;
         }
-        self.read(shard, skip, reader);
+        self.read(reading);
         // On a worker, this queues on the worker's own pool.
         self.pump(&|job| rayon::spawn_fifo(job));
     }
@@ -185,57 +211,63 @@ where
     pub(super) fn step(&self) -> Finished<C::Batch> {
         let none = Finished { first: 0, results: Vec::new() };
         let mut rotation = self.rotation();
-        if let Some((batch, entries)) = self.rotate(&mut rotation).pop() {
+        if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
-            let (started, loaded) = (Instant::now(), std::cell::Cell::new(0));
-            let result = self.line.make_batch(&entries, &loaded);
+            let (started, loaded) = (Instant::now(), Cell::new(0));
+            let result = self.line.make_batch(&records, &loaded);
             self.line.count(loaded.get(), started);
             return Finished { first: batch, results: vec![result] };
         }
-        let turn = rotation.progress.turn;
+        let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
         let Some(lane) = rotation.lanes.get_mut(turn) else { return none };
-        let (shard, skip) = (lane.shard, lane.dealt);
-        let reader = std::mem::replace(&mut lane.reader, Reader::Away);
+        let reading = lane.send_away(chunk);
         drop(rotation);
-        self.read(shard, skip, reader);
+        self.read(reading);
         none
     }
 
-    /// How many records to read at a time: about one batch over all open shards.
-    fn chunk(&self, lanes: usize) -> usize {
-        self.line.capacity.div_ceil(lanes.max(1))
+    /// How many batches may be in the making or waiting.
+    fn window(&self) -> usize {
+        self.line.shared.pace.window(self.batch_size, &self.line.shared.buffers)
     }
 
-    /// The readers that should read on now, with their shards and how many records are read.
-    fn take_readers(&self, rotation: &mut Rotation<I>) -> Vec<(usize, usize, Reader<I::Records>)> {
-        if rotation.batches - self.delivered.load(Relaxed) >= self.window {
+    /// How many records to read at a time: the shard's part of a batch, and for records that take no time as many as make
+    /// a job worth its while.
+    fn chunk(&self, lanes: usize) -> usize {
+        const MOST: usize = 1024;
+        let part = self.batch_size.div_ceil(lanes.max(1));
+        self.reading.samples_per_job().unwrap_or(1).max(part).min(MOST)
+    }
+
+    /// The readers that should read on now.
+    fn take_readers(&self, rotation: &mut Rotation<I>, window: usize) -> Vec<Reading<I::Records>> {
+        if rotation.batches - self.delivered.load(Relaxed) >= window {
             return Vec::new();
         }
         let chunk = self.chunk(rotation.lanes.len());
         let due =
             |lane: &&mut Lane<I>| lane.records.len() < chunk && matches!(lane.reader, Reader::Closed | Reader::Open(_));
-        let take = |lane: &mut Lane<I>| (lane.shard, lane.dealt, std::mem::replace(&mut lane.reader, Reader::Away));
-        rotation.lanes.iter_mut().filter(due).map(take).collect()
+        rotation.lanes.iter_mut().filter(due).map(|lane| lane.send_away(chunk)).collect()
     }
 
     /// Reads some records of a shard and puts them, and the reader, back in its lane.
-    fn read(&self, shard: usize, skip: usize, reader: Reader<I::Records>) {
+    fn read(&self, Reading { shard, read, chunk, reader }: Reading<I::Records>) {
         let started = Instant::now();
-        let chunk = self.chunk(self.rotation().lanes.len());
         let Streamed { dataset, epoch, .. } = &self.line.source;
         let watch = self.line.shared.watch.as_ref();
-        let watched = watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index: skip }));
-        let mut records = VecDeque::with_capacity(chunk);
+        let begin = |index| watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index }));
+        let mut records = VecDeque::new();
         let mut reader = match reader {
             Reader::Open(reader) => Ok(reader),
-            _ => guarded("opening the shard", || dataset.records(shard, *epoch, skip)),
+            _ => guarded("opening the shard", || {
+                let _watched = begin(read);
+                dataset.records(shard, *epoch, read)
+            }),
         };
-        let read = guarded("reading the shard", || {
-            let reader = match &mut reader {
-                Ok(reader) => reader,
-                Err(_) => return Ok(false),
-            };
+        let outcome = guarded("reading the shard", || {
+            let Ok(reader) = &mut reader else { return Ok(false) };
             while records.len() < chunk && !self.line.is_cancelled() {
+                let _watched = begin(read + records.len());
                 match reader.next() {
                     Some(Ok(record)) => records.push_back(Ok(record)),
                     Some(Err(error)) => return Err(error),
@@ -244,9 +276,8 @@ where
             }
             Ok(true)
         });
-        drop(watched);
         // What went wrong stands where the record would: it is reported with its batch, in order.
-        let (reader, error) = match (reader, read) {
+        let (reader, error) = match (reader, outcome) {
             (Ok(reader), Ok(true)) => (Reader::Open(reader), None),
             (Ok(reader), ended) => {
                 discard(reader);
@@ -254,6 +285,7 @@ where
             }
             (Err(error), _) => (Reader::Exhausted, Some(error)),
         };
+        self.reading.measured(records.len(), started.elapsed());
         self.line.count(0, started);
         let mut rotation = self.rotation();
         let Some(lane) = rotation.lanes.iter_mut().find(|lane| lane.shard == shard) else { return };
@@ -263,69 +295,71 @@ where
     }
 
     /// Deals records to batches for as long as the one whose turn it is has been read; gives the batches that are complete.
-    fn rotate(&self, rotation: &mut Rotation<I>) -> Batches<I::Record> {
+    fn rotate(&self, rotation: &mut Rotation<I>, window: usize) -> Batches<I::Record> {
         let mut batches = Vec::new();
-        let has_room = |rotation: &Rotation<I>| rotation.batches - self.delivered.load(Relaxed) < self.window;
-        while !rotation.ended && has_room(rotation) {
-            self.open_shards(rotation);
+        while rotation.progress.opened < self.interleave.min(self.shards.len()) {
+            rotation.lanes.push(Lane::closed(self.shards[rotation.progress.opened]));
+            rotation.progress.opened += 1;
+        }
+        while !rotation.ended && rotation.batches - self.delivered.load(Relaxed) < window {
             let Rotation { progress, lanes, pending, .. } = rotation;
             let Some(lane) = lanes.get_mut(progress.turn) else {
                 rotation.ended = true;
-                let last = std::mem::take(&mut rotation.pending);
-                if !last.is_empty() && !self.drop_last {
-                    batches.push(rotation.complete(last));
+                if !rotation.pending.is_empty() && !self.drop_last {
+                    batches.push(rotation.complete(self.batch_size));
                 }
                 // Whoever waits for another batch must hear that there is none.
                 self.line.deliver(Finished { first: rotation.batches, results: Vec::new() });
                 break;
             };
-            if let Some(record) = lane.records.pop_front() {
+            let record = lane.records.pop_front();
+            let is_through = match &record {
+                Some(record) => record.is_err(),
+                None if matches!(lane.reader, Reader::Exhausted) => true,
+                None => break,
+            };
+            let was_dealt = record.is_some();
+            if let Some(record) = record {
                 let name = SampleName { shard: Some(lane.shard), index: lane.dealt };
+                pending.push(Entry { name, record: Mutex::new(Some(record)) });
                 lane.dealt += 1;
                 progress.records += 1;
-                pending.push(Entry { name, record: Mutex::new(Some(record)) });
-                progress.turn = (progress.turn + 1) % lanes.len();
-                if pending.len() == self.line.capacity {
-                    let full = std::mem::take(&mut rotation.pending);
-                    batches.push(rotation.complete(full));
+            }
+            match self.shards.get(progress.opened) {
+                _ if !is_through => progress.turn += 1,
+                Some(&shard) => {
+                    // One that ended with a record, an error, has had its turn.
+                    progress.turn += usize::from(was_dealt);
+                    *lane = Lane::closed(shard);
+                    progress.opened += 1;
                 }
-            } else if matches!(lane.reader, Reader::Exhausted) {
-                match self.shards.get(progress.opened) {
-                    Some(&shard) => {
-                        *lane = Lane { shard, dealt: 0, reader: Reader::Closed, records: VecDeque::new() };
-                        progress.opened += 1;
-                    }
-                    None => {
-                        lanes.remove(progress.turn);
-                        if progress.turn == lanes.len() {
-                            progress.turn = 0;
-                        }
-                    }
-                }
-            } else {
-                break;
+                None => drop(lanes.remove(progress.turn)),
+            }
+            if progress.turn >= lanes.len() {
+                progress.turn = 0;
+            }
+            if rotation.pending.len() == self.batch_size {
+                batches.push(rotation.complete(self.batch_size));
             }
         }
         batches
     }
 
-    /// Opens as many shards as may be open, at the beginning.
-    fn open_shards(&self, rotation: &mut Rotation<I>) {
-        while rotation.progress.opened < self.interleave.min(self.shards.len()) {
-            let shard = self.shards[rotation.progress.opened];
-            rotation.lanes.push(Lane { shard, dealt: 0, reader: Reader::Closed, records: VecDeque::new() });
-            rotation.progress.opened += 1;
-        }
-    }
-
     /// Has batches made.
-    fn queue(&self, batches: Batches<I::Record>, spawn: Spawn<'_>) {
-        for (batch, entries) in batches {
-            let samples = match self.line.shared.pace.job(entries.len(), self.window) {
-                Job::Parts(samples) => samples,
-                Job::Batches(_) => entries.len(),
-            };
-            self.line.queue_parts(batch, entries, samples, spawn);
+    fn queue(self: &Arc<Self>, mut batches: Batches<I::Record>, window: usize, spawn: Spawn<'_>) {
+        match self.line.shared.pace.job(self.batch_size, window) {
+            Job::Parts(samples) => {
+                for (batch, records) in batches {
+                    self.line.queue_parts(batch, records, samples, spawn);
+                }
+            }
+            Job::Batches(most) => {
+                while !batches.is_empty() {
+                    let rest = batches.split_off(most.min(batches.len()));
+                    let (line, job) = (Arc::clone(&self.line), std::mem::replace(&mut batches, rest));
+                    spawn(Box::new(move || make_batches(&line, job)));
+                }
+            }
         }
     }
 
@@ -335,13 +369,54 @@ where
     }
 }
 
+/// Makes consecutive batches; hands them over together, unless they turn out to take longer than planned.
+fn make_batches<I, C>(line: &Line<Streamed<I>, C>, batches: Batches<I::Record>)
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    let mut started = Instant::now();
+    let loaded = Cell::new(0);
+    let mut finished = Finished { first: batches[0].0, results: Vec::with_capacity(batches.len()) };
+    for (batch, records) in batches {
+        if line.is_cancelled() {
+            return;
+        }
+        finished.results.push(line.make_batch(&records, &loaded));
+        if started.elapsed() > 2 * JOB {
+            line.count(loaded.take(), started);
+            line.deliver(std::mem::replace(&mut finished, Finished { first: batch + 1, results: Vec::new() }));
+            started = Instant::now();
+        }
+    }
+    line.count(loaded.take(), started);
+    if !finished.results.is_empty() {
+        line.deliver(finished);
+    }
+}
+
+impl<I: IterableDataset> Lane<I> {
+    fn closed(shard: usize) -> Self {
+        Lane { shard, dealt: 0, reader: Reader::Closed, records: VecDeque::new() }
+    }
+
+    fn send_away(&mut self, chunk: usize) -> Reading<I::Records> {
+        let reader = std::mem::replace(&mut self.reader, Reader::Away);
+        Reading { shard: self.shard, read: self.dealt + self.records.len(), chunk, reader }
+    }
+}
+
 impl<I: IterableDataset> Rotation<I> {
-    /// Numbers a batch that has all its records, and keeps the progress that it makes.
-    fn complete(&mut self, entries: Vec<Entry<I::Record>>) -> (usize, Vec<Entry<I::Record>>) {
+    /// Numbers the batch that has all its records, and keeps the progress that it makes.
+    fn complete(&mut self, batch_size: usize) -> (usize, Records<I::Record>) {
+        let entries = std::mem::take(&mut self.pending);
+        let Progress { records, opened, turn, .. } = self.progress;
         let open = self.lanes.iter().map(|lane| (lane.shard, lane.dealt)).collect();
-        self.after.push_back(Progress { open, ..self.progress.clone() });
+        self.after.push_back(Progress { records, opened, turn, open });
+        // Where not even the first batch is full, there are no others to share buffers with.
+        let capacity = if self.batches == 0 { entries.len() } else { batch_size };
         self.batches += 1;
-        (self.batches - 1, entries)
+        (self.batches - 1, Records { entries, capacity })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `IterableLoader`: loads batches of data that is read one record after another.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
@@ -23,10 +23,13 @@ use crate::stats::{Counters, Stats};
 /// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
 ///
 /// A batch takes a record of each open shard in turn, so its contents depend on the shards and the settings, and not on
-/// the number of threads. There is no `shuffle`, `sampler` or `batch_sampler` to be set wrongly. See [`IterableDataset`] for an
+/// the number of threads. A shard that cannot be read any further is an `Err` and ends; the others go on. Ranks whose shards
+/// have different lengths have different numbers of batches: training loops that synchronise must stop together. There is no `shuffle`, `sampler` or `batch_sampler` to be set wrongly. See [`IterableDataset`] for an
 /// example.
 pub struct IterableLoader<I, C = Stack> {
     pub(super) dataset: Arc<I>,
+    /// Its fingerprint, once somebody wants to know.
+    pub(super) fingerprint: OnceLock<u64>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) workers: Option<WorkerPool>,
     pub(super) seed: u64,
@@ -55,7 +58,8 @@ impl<I: IterableDataset + 'static> IterableLoader<I> {
 /// For an [`IterableDataset`]. Its batches come in order; it has no sampler.
 impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
     /// How many shards are open at a time, of which a batch takes a record each in turn (default: 16). More mix better, and
-    /// let more threads read at once; each holds a part of about two batches that were read ahead.
+    /// let more threads read at once; of each, its part of two batches is read ahead, or what takes no time to read (at most
+    /// 2,048 records).
     pub fn interleave(mut self, shards: usize) -> Self {
         self.settings.interleave = Some(shards);
         self
@@ -64,11 +68,12 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
     /// No batches: `next()` gives the samples themselves (torch's `batch_size=None`).
     pub fn unbatched(mut self) -> LoaderBuilder<Iterable<I>, Unbatched> {
         self.settings.unbatched = true;
-        self.collate(Unbatched)
+        LoaderBuilder { dataset: self.dataset, collate: Unbatched::new(), settings: self.settings }
     }
 
     /// Makes batches with `collate` instead of [`Stack`].
-    pub fn collate<K: Collate<I::Sample> + 'static>(self, collate: K) -> LoaderBuilder<Iterable<I>, K> {
+    pub fn collate<K: Collate<I::Sample> + 'static>(mut self, collate: K) -> LoaderBuilder<Iterable<I>, K> {
+        self.settings.collated = true;
         LoaderBuilder { dataset: self.dataset, collate, settings: self.settings }
     }
 
@@ -102,6 +107,7 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         let buffers = BufferPool::new(pace.prefetch_batches().saturating_add(2));
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
+            fingerprint: OnceLock::new(),
             shared: Arc::new(Shared {
                 collate: self.collate,
                 pace,
@@ -145,7 +151,9 @@ where
     ///
     /// If the state is of another dataset, seed, number of shards or ranks, or interleaves them otherwise.
     pub fn resume(&self, state: &LoaderState) -> Result<IterableEpoch<I, C>> {
-        let progress = state.check_stream(&self.state_of(state.epoch(), &Progress::default()))?;
+        state.check_data(self.dataset.len().unwrap_or(0), self.fingerprint(), self.seed)?;
+        state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
+        let progress = state.progress_over(&self.shards)?;
         self.next_epoch.store(state.epoch().wrapping_add(1), Relaxed);
         Ok(self.start(state.epoch(), progress))
     }
@@ -167,6 +175,16 @@ where
         self.seed
     }
 
+    /// How many threads load samples; 0 is the caller's own.
+    pub fn num_workers(&self) -> usize {
+        self.workers.as_ref().map_or(0, WorkerPool::num_workers)
+    }
+
+    /// The state before the next epoch. Within an epoch, [`IterableEpoch::state`].
+    pub fn state(&self) -> LoaderState {
+        self.state_of(self.next_epoch.load(Relaxed), &Progress::default())
+    }
+
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
         self.shared.counters.report(&self.shared.buffers)
@@ -178,14 +196,12 @@ where
         let line = Arc::new(Line {
             source: Streamed { dataset: Arc::clone(&self.dataset), seed: self.seed, epoch },
             shared: Arc::clone(&self.shared),
-            capacity: self.batch_size,
             has_workers: self.workers.is_some(),
             cancelled: AtomicBool::new(false),
             finished: sender,
         });
-        let window = if self.workers.is_some() { self.shared.pace.prefetch_batches() } else { 1 };
         let state = self.state_of(epoch, &progress);
-        let intake = Intake::new(line, self.shards.clone(), self.interleave, self.drop_last, window, progress);
+        let intake = Intake::new(line, self, progress);
         let epoch = IterableEpoch {
             intake: Arc::new(intake),
             workers: self.workers.clone(),
@@ -196,6 +212,10 @@ where
         };
         epoch.pump();
         epoch
+    }
+
+    fn fingerprint(&self) -> u64 {
+        *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
     }
 
     fn state_of(&self, epoch: u64, progress: &Progress) -> LoaderState {
@@ -211,7 +231,7 @@ where
             out_of_order: None,
             progress: Some(progress.clone()),
             samples: self.dataset.len().unwrap_or(0),
-            dataset: self.dataset.fingerprint(),
+            dataset: self.fingerprint(),
             order: order.value(),
             sampler: "IterableDataset".into(),
         }

@@ -31,6 +31,9 @@ pub(super) trait Source: Send + Sync + 'static {
     /// How many samples the batch has: at least one.
     fn len(&self, work: &Self::Work) -> usize;
 
+    /// How many samples the batches have that can share buffers with it: at least as many.
+    fn capacity(&self, work: &Self::Work) -> usize;
+
     /// Loads the sample for a slot of the batch; each slot once.
     fn load(&self, work: &Self::Work, slot: usize) -> Result<Self::Sample>;
 
@@ -55,8 +58,6 @@ pub(super) struct Shared<C> {
 pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) source: S,
     pub(super) shared: Arc<Shared<C>>,
-    /// How many samples the largest batch has: what buffers are sized for.
-    pub(super) capacity: usize,
     /// Whether worker threads make them, or the consumer's own.
     pub(super) has_workers: bool,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
@@ -75,6 +76,8 @@ pub(super) struct Finished<B> {
 struct Assembly<W, P> {
     batch: usize,
     work: W,
+    /// Whether a part was lost to a panic, and that was reported: the others cannot complete the batch any more.
+    is_lost: AtomicBool,
     /// The lowest slot at which a sample failed so far. Samples behind it need not be loaded any more; those before it
     /// are, so that the error reported is the one a single thread would have met.
     failed_at: AtomicUsize,
@@ -109,6 +112,7 @@ where
         let assembly = Arc::new(Assembly {
             batch,
             work,
+            is_lost: AtomicBool::new(false),
             failed_at: AtomicUsize::new(usize::MAX),
             arrived: Mutex::new(Arrived {
                 missing: parts.len(),
@@ -118,7 +122,18 @@ where
         });
         for (slots, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
-            spawn(Box::new(move || line.run_part(&assembly, part, slots)));
+            spawn(Box::new(move || {
+                let run = guarded("making a part of the batch", || {
+                    line.run_part(&assembly, part, slots);
+                    Ok(())
+                });
+                // What calls the user is guarded by itself. But whatever else it may be: the consumer must hear of it.
+                if let Err(error) = run
+                    && !assembly.is_lost.swap(true, Relaxed)
+                {
+                    line.deliver(Finished { first: assembly.batch, results: vec![Err(error)] });
+                }
+            }));
         }
     }
 
@@ -126,7 +141,7 @@ where
     fn cut(&self, work: &S::Work, samples: usize) -> Result<Vec<(Range<usize>, C::Part)>> {
         let len = self.source.len(work);
         guarded("starting the batch", || {
-            let mut rest = self.start(len);
+            let mut rest = self.start(work);
             let mut parts = Vec::with_capacity(len.div_ceil(samples));
             let mut start = 0;
             while len - start > samples {
@@ -143,7 +158,7 @@ where
     pub(super) fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Result<C::Batch> {
         let len = self.source.len(work);
         guarded("making the batch", || {
-            let mut part = self.start(len);
+            let mut part = self.start(work);
             match self.fill(&mut part, work, 0..len, || usize::MAX, loaded) {
                 Ok(()) => self.finish(work, || part),
                 Err((_, error)) => Err(error),
@@ -208,9 +223,10 @@ where
         whole
     }
 
-    fn start(&self, len: usize) -> C::Part {
+    fn start(&self, work: &S::Work) -> C::Part {
+        let (len, capacity) = (self.source.len(work), self.source.capacity(work));
         let shared = &*self.shared;
-        shared.collate.start(BatchPlan { len, capacity: self.capacity, buffers: &shared.buffers, field: 0 })
+        shared.collate.start(BatchPlan { len, capacity, buffers: &shared.buffers, field: 0 })
     }
 
     /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample
@@ -258,9 +274,16 @@ where
     /// Adds what is known of the sample in `slot`.
     #[cold]
     fn with_sample(&self, error: Error, work: &S::Work, slot: usize) -> Error {
-        let name = self.source.name(work, slot);
-        let error = error.name_rival(self.source.len(work), |rival| self.source.name(work, rival));
-        let error = error.with_index(name.index).with_shard(name.shard).with_worker(self.worker());
+        let error = error.with_worker(self.worker());
+        // The order may be the user's.
+        let Ok(name) = guarded("the order", || Ok(self.source.name(work, slot))) else { return error };
+        let rival = error.rival().filter(|&rival| rival < self.source.len(work));
+        let rival = rival.and_then(|rival| guarded("the order", || Ok(self.source.name(work, rival))).ok());
+        let error = match rival {
+            Some(rival) => error.name_rival(self.source.len(work), rival),
+            None => error,
+        };
+        let error = error.with_index(name.index).with_shard(name.shard);
         match self.path(name) {
             Some(path) => error.with_path(path),
             None => error,
@@ -280,8 +303,9 @@ where
             if let Some(slot) = error.slot().filter(|&slot| slot < len) {
                 return self.with_sample(error, work, slot);
             }
-            let indices = (0..len).map(|slot| self.source.name(work, slot).index).collect();
-            error.with_batch(indices).with_worker(self.worker())
+            let indices =
+                guarded("the order", || Ok((0..len).map(|slot| self.source.name(work, slot).index).collect()));
+            error.with_batch(indices.unwrap_or_default()).with_worker(self.worker())
         })
     }
 

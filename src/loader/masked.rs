@@ -51,6 +51,16 @@ where
     pub fn state(&self) -> LoaderState {
         self.0.state()
     }
+
+    /// As [`Epoch::indices`].
+    pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.0.indices()
+    }
+
+    /// As [`Epoch::padding`].
+    pub fn padding(&self) -> usize {
+        self.0.padding()
+    }
 }
 
 impl<D, C> Iterator for Masked<D, C>

@@ -101,10 +101,13 @@ where
     ///
     /// If the state is of another dataset, seed or order, which the text names; or if the sampler fails.
     pub fn resume(&self, state: &LoaderState) -> Result<Epoch<D, C>> {
+        // First what needs no order, which may take long to draw for the epoch of a state that does not fit.
+        state.check_data(self.data.len, self.data.fingerprint(), self.data.seed)?;
         let batches = self.orders.peek(state.epoch)?;
-        state.check(&LoaderState::new(&self.data, &self.orders, state.epoch, &batches), batches.dealt())?;
+        state.check_order(&LoaderState::new(&self.data, &self.orders, state.epoch, &batches))?;
+        let rest = state.rest_of(&batches)?;
         self.next_epoch.store(state.epoch.wrapping_add(1), Relaxed);
-        Ok(Epoch::resume(self, &batches, state))
+        Ok(Epoch::over(self, rest, state.epoch, None))
     }
 
     /// The state before the next epoch. Within an epoch, [`Epoch::state`].

@@ -3,7 +3,7 @@
 //! Shuffling a million samples takes milliseconds, in which a training loop would find no batch. Since an order is a
 //! function of the epoch's number, the next one can be drawn while the last batches of this one are being used.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::WorkerPool;
 use super::line::guarded;
@@ -18,9 +18,11 @@ pub(super) struct Orders {
     ahead: Mutex<Option<(u64, Arc<Mutex<Ahead>>)>>,
 }
 
-/// The batches of the epoch to come.
+/// The batches of the epoch to come. Locked to look, never to draw: a sampler may well do something else meanwhile, and
+/// come back here on the same thread.
 enum Ahead {
     Wanted,
+    Drawing,
     Drawn(Result<Batches>),
     Taken,
 }
@@ -34,11 +36,11 @@ impl Orders {
     pub(super) fn get(&self, epoch: u64) -> Result<Batches> {
         let ahead = self.ahead().take();
         let Some((_, ahead)) = ahead.filter(|(of, _)| *of == epoch) else { return self.draw(epoch) };
-        // If a worker is drawing it just now, this waits for it: there is nothing better to do.
-        let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *ahead, Ahead::Taken) {
+        let ahead = std::mem::replace(&mut *ahead.lock().unwrap_or_else(PoisonError::into_inner), Ahead::Taken);
+        match ahead {
             Ahead::Drawn(batches) => batches,
-            Ahead::Wanted | Ahead::Taken => self.draw(epoch),
+            // If a worker is at it just now, this is as soon done.
+            Ahead::Wanted | Ahead::Drawing | Ahead::Taken => self.draw(epoch),
         }
     }
 
@@ -58,14 +60,15 @@ impl Orders {
         }
         let orders = Arc::clone(self);
         workers.spawn(move || {
-            // If it is locked, the consumer was faster and is drawing it: a job waits for nobody.
-            let mut ahead = match cell.try_lock() {
-                Ok(ahead) => ahead,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            if matches!(*ahead, Ahead::Wanted) {
-                *ahead = Ahead::Drawn(orders.draw(epoch));
+            let state = || cell.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *state() {
+                wanted @ Ahead::Wanted => *wanted = Ahead::Drawing,
+                _ => return,
+            }
+            let batches = orders.draw(epoch);
+            let mut state = state();
+            if let Ahead::Drawing = *state {
+                *state = Ahead::Drawn(batches);
             }
         });
     }

@@ -7,7 +7,7 @@ use crate::memory::BufferPool;
 
 /// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
 /// which this makes small; and a batch is late by at most about as much.
-const JOB: Duration = Duration::from_micros(50);
+pub(super) const JOB: Duration = Duration::from_micros(50);
 /// The furthest a loader runs ahead on its own account.
 const MOST_AHEAD: usize = 256;
 
@@ -102,7 +102,8 @@ impl Pace {
         self.sample_cost.store(average.max(1), Relaxed);
     }
 
-    fn samples_per_job(&self) -> Option<usize> {
+    /// How many samples take as long as a job should.
+    pub(super) fn samples_per_job(&self) -> Option<usize> {
         match self.sample_cost.load(Relaxed) {
             0 => None,
             cost => Some(((JOB.as_nanos() as u64 * 1024 / cost) as usize).max(1)),

@@ -13,6 +13,8 @@ use crate::sampler::{BatchSampler, Distributed, DistributedSampler, RandomSample
 pub(super) struct Settings {
     pub(super) batch_size: Option<usize>,
     pub(super) unbatched: bool,
+    /// Whether a collate was given.
+    pub(super) collated: bool,
     pub(super) shuffle: bool,
     pub(super) seeding: Option<Seeding>,
     pub(super) sampler: Option<Box<dyn Sampler>>,
@@ -75,8 +77,10 @@ impl Settings {
                  the others out",
             ),
             (
-                self.unbatched && (self.batch_size.is_some() || self.batch_sampler.is_some() || self.drop_last),
-                "unbatched excludes batch_size, batch_sampler and drop_last: there are no batches. Leave the others out",
+                self.unbatched
+                    && (self.batch_size.is_some() || self.batch_sampler.is_some() || self.drop_last || self.collated),
+                "unbatched excludes batch_size, batch_sampler, drop_last and collate: there are no batches. Leave the \
+                 others out",
             ),
             (self.shuffle && len == Some(0), "cannot shuffle a dataset without samples"),
             (

@@ -1,20 +1,23 @@
 //! `LoaderState`: how far a run has come, as small plain data.
 
+use std::fmt;
+
 use super::indexed::Data;
 use super::intake::Progress;
 use super::orders::Orders;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sampler::Batches;
 pub(super) use crate::sampler::Unit;
+use crate::sampler::{Batches, Dealing};
 
-/// How far a run has come: enough to go on from there, in another process, on other hardware, on another number of ranks.
+/// How far a run has come: enough to go on from there in another process, and on another number of ranks.
 ///
 /// Taken by [`Epoch::state`](crate::Epoch::state) between two batches, or by [`Loader::state`](crate::Loader::state) between two
 /// epochs; [`Loader::resume`](crate::Loader::resume) goes on. It counts what the consumer got, not what was loaded ahead.
 ///
 /// The position is that of all ranks together, which take the same number of batches: the state of any of them serves
-/// all, and also another number of them or another batch size. Written as text it is a line that starts with its
+/// all, and also another number of them or another batch size. (Of an [`IterableLoader`](crate::IterableLoader) each rank has
+/// its own, and there must be as many again.) Written as text it is a line that starts with its
 /// version; with feature `serde` it is that text as well.
 ///
 /// ```
@@ -63,8 +66,7 @@ pub struct LoaderState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OutOfOrder {
     pub(super) batches: Vec<usize>,
-    /// Batch size (0 for a batch sampler's), rank, world size.
-    pub(super) dealt: (usize, usize, usize),
+    pub(super) dealing: Dealing,
 }
 
 impl LoaderState {
@@ -79,9 +81,10 @@ impl LoaderState {
             out_of_order: None,
             progress: None,
             samples: data.len,
-            dataset: *data.fingerprint.get_or_init(|| data.dataset.fingerprint()),
+            dataset: data.fingerprint(),
             order: batches.fingerprint(),
-            sampler: orders.name(),
+            // Text is a line, and the name is the user's.
+            sampler: orders.name().replace(char::is_control, " "),
         }
     }
 
@@ -101,39 +104,53 @@ impl LoaderState {
         self.position
     }
 
-    /// Whether `other` can go on from here: the same data, seed and order.
+    /// Whether a run with this data and seed can go on from here.
     ///
     /// # Errors
     ///
     /// The first difference, named.
-    pub(super) fn check(&self, other: &LoaderState, dealt: (usize, usize, usize)) -> Result<()> {
-        let refuse = |difference: String| {
-            Err(Error::new(ErrorKind::State, format!("the state does not fit this loader: {difference}")))
-        };
-        let (state, loader) = (self, other);
-        if state.samples != loader.samples {
+    pub(super) fn check_data(&self, samples: usize, dataset: u64, seed: u64) -> Result<()> {
+        if self.samples != samples {
+            return refuse(format!("it is of a dataset of {} samples, and this one has {samples}", self.samples));
+        }
+        if self.dataset != dataset {
+            let as_many = match self.unit {
+                Unit::Records => String::new(),
+                _ => format!(", also of {samples} samples"),
+            };
             return refuse(format!(
-                "it is of a dataset of {} samples, and this one has {}",
-                state.samples, loader.samples
+                "it is of another dataset{as_many} (fingerprint {:016x}, here {dataset:016x})",
+                self.dataset
             ));
         }
-        if state.dataset != loader.dataset {
-            return refuse(format!(
-                "it is of another dataset, also of {} samples (fingerprint {:016x}, here {:016x})",
-                state.samples, state.dataset, loader.dataset
-            ));
+        if self.seed != seed {
+            return refuse(format!("its seed is {}, the loader's {seed}: build it with that seed", self.seed));
         }
-        if state.seed != loader.seed {
-            return refuse(format!(
-                "its seed is {}, the loader's {}: build it with that seed",
-                state.seed, loader.seed
-            ));
+        Ok(())
+    }
+
+    /// Whether a run with the order of `loader` can go on from here.
+    ///
+    /// # Errors
+    ///
+    /// The first difference, named.
+    pub(super) fn check_order(&self, loader: &LoaderState) -> Result<()> {
+        let state = self;
+        if state.unit != loader.unit {
+            return refuse(format!("it counts {}, the loader counts {}", state.unit, loader.unit));
+        }
+        if state.order == loader.order && state.units == loader.units {
+            return Ok(());
+        }
+        if state.unit == Unit::Records {
+            return refuse(
+                "its shards are dealt out in another way: the number of shards, interleave, the rank, or the number of \
+                 ranks differ"
+                    .into(),
+            );
         }
         if state.sampler != loader.sampler {
             return refuse(format!("its order is of a {}, the loader's of a {}", state.sampler, loader.sampler));
-        }
-        if state.unit != loader.unit {
-            return refuse(format!("it counts {}, the loader counts {}", state.unit, loader.unit));
         }
         if state.units != loader.units {
             return refuse(format!(
@@ -141,35 +158,64 @@ impl LoaderState {
                 state.units, state.unit, state.epoch, loader.units
             ));
         }
-        if state.order != loader.order && state.unit == Unit::Records {
-            return refuse(
-                "its shards are dealt out in another way: the number of shards, interleave, the rank, or the number of \
-                 ranks differ"
-                    .into(),
-            );
-        }
-        if state.order != loader.order {
+        refuse(format!(
+            "the {} gives another order for epoch {}: its own settings or its generator differ",
+            state.sampler, state.epoch
+        ))
+    }
+
+    /// What is left of `batches`, an epoch's.
+    ///
+    /// # Errors
+    ///
+    /// If the state lists batches by number, and they are dealt out in another way or are not there.
+    pub(super) fn rest_of(&self, batches: &Batches) -> Result<Batches> {
+        let rest = batches.starting_at(self.position, Vec::new());
+        let Some(OutOfOrder { batches: had, dealing }) = &self.out_of_order else { return Ok(rest) };
+        let here = batches.dealing();
+        if *dealing != here {
             return refuse(format!(
-                "the {} gives another order for epoch {}: its own settings or its generator differ",
-                state.sampler, state.epoch
+                "it was taken with in_order(false), where it counts the batches of one rank: of {dealing}; here they are of \
+                 {here}. Take it with in_order(true), or at the end of an epoch"
             ));
         }
-        match &state.out_of_order {
-            Some(out) if out.dealt != dealt => {
-                let ((batch_size, rank, world), (batch_size_here, rank_here, world_here)) = (out.dealt, dealt);
-                refuse(format!(
-                    "it was taken with in_order(false) while later batches had come before earlier ones, which counts \
-                     batches of {batch_size} samples on rank {rank} of {world}, and here they have {batch_size_here} on \
-                     rank {rank_here} of {world_here}. Take it with in_order(true), or at the end of an epoch"
-                ))
-            }
-            _ => Ok(()),
+        match had.iter().find(|&&batch| batch >= rest.len()) {
+            Some(batch) => refuse(format!("it has batch {batch} of the {} that are left", rest.len())),
+            None => Ok(batches.starting_at(self.position, had.clone())),
         }
     }
 
-    /// As [`check`](LoaderState::check), for an iterable dataset; gives the place where it goes on.
-    pub(super) fn check_stream(&self, other: &LoaderState) -> Result<Progress> {
-        self.check(other, (0, 0, 0))?;
-        Ok(self.progress.clone().unwrap_or_default())
+    /// Where an iterable dataset goes on, of which a rank has `shards`.
+    ///
+    /// # Errors
+    ///
+    /// If it has opened others.
+    pub(super) fn progress_over(&self, shards: &[usize]) -> Result<Progress> {
+        let progress = self.progress.clone().unwrap_or_default();
+        let opened = shards.get(..progress.opened).unwrap_or_default();
+        let mut open: Vec<usize> = progress.open.iter().map(|(shard, _)| *shard).collect();
+        open.sort_unstable();
+        let sound = open.is_sorted_by(|a, b| a < b) && open.iter().all(|shard| opened.contains(shard));
+        if !sound || opened.len() != progress.opened {
+            return refuse("it has other shards open than this rank has".into());
+        }
+        Ok(progress)
+    }
+}
+
+fn refuse<T>(difference: String) -> Result<T> {
+    Err(Error::new(ErrorKind::State, format!("the state does not fit this loader: {difference}")))
+}
+
+/// As a message says it: `4 samples on rank 0 of 1`.
+impl fmt::Display for Dealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Dealing { batch_size, rank, world_size, drops } = self;
+        match batch_size {
+            0 => f.write_str("a batch sampler")?,
+            batch_size => write!(f, "{batch_size} samples")?,
+        }
+        write!(f, " on rank {rank} of {world_size}")?;
+        f.write_str(if *drops { ", the rest dropped" } else { "" })
     }
 }

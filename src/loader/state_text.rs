@@ -7,6 +7,7 @@ use super::LoaderState;
 use super::intake::Progress;
 use super::state::{OutOfOrder, Unit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sampler::Dealing;
 
 const VERSION: &str = "sutler-state-1";
 
@@ -16,9 +17,11 @@ impl fmt::Display for LoaderState {
         let LoaderState { seed, epoch, position, units, unit, samples, dataset, order, sampler, .. } = self;
         write!(f, "{VERSION} seed={seed} epoch={epoch} position={position} of={units} unit={unit} ")?;
         write!(f, "data={samples}:{dataset:016x} order={order:016x} ")?;
-        if let Some(OutOfOrder { batches, dealt: (batch_size, rank, world) }) = &self.out_of_order {
+        if let Some(OutOfOrder { batches, dealing }) = &self.out_of_order {
+            let Dealing { batch_size, rank, world_size, drops } = dealing;
             let batches: Vec<String> = batches.iter().map(usize::to_string).collect();
-            write!(f, "had={}@{batch_size}/{rank}/{world} ", batches.join(","))?;
+            let rest = if *drops { "drop" } else { "keep" };
+            write!(f, "had={}@{batch_size}/{rank}/{world_size}/{rest} ", batches.join(","))?;
         }
         if let Some(Progress { opened, turn, open, .. }) = &self.progress {
             let open: Vec<String> = open.iter().map(|(shard, dealt)| format!("{shard}:{dealt}")).collect();
@@ -36,6 +39,8 @@ impl FromStr for LoaderState {
     ///
     /// If the text is not a state, or one of a version that this one does not know.
     fn from_str(text: &str) -> Result<Self> {
+        // A line may have been read with its end.
+        let text = text.trim_end_matches(['\r', '\n']);
         let mut fields = Fields { text, rest: text };
         match fields.word() {
             VERSION => {}
@@ -96,15 +101,24 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// `2,5@64/0/1`
+/// `2,5@64/0/1/keep`
 fn out_of_order(text: &str) -> Option<OutOfOrder> {
-    let (batches, dealt) = text.split_once('@')?;
-    let batches: Vec<usize> = batches.split(',').map(|batch| batch.parse().ok()).collect::<Option<_>>()?;
-    let dealt: Vec<usize> = dealt.split('/').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-    let &[batch_size, rank, world] = &dealt[..] else { return None };
+    let (batches, dealing) = text.split_once('@')?;
+    let batches: Vec<usize> = match batches {
+        "" => Vec::new(),
+        batches => batches.split(',').map(|batch| batch.parse().ok()).collect::<Option<_>>()?,
+    };
+    let (dealing, rest) = dealing.rsplit_once('/')?;
+    let dealing: Vec<usize> = dealing.split('/').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let &[batch_size, rank, world_size] = &dealing[..] else { return None };
+    let drops = match rest {
+        "drop" => true,
+        "keep" => false,
+        _ => return None,
+    };
     // The first batch is never among them, and they are sorted.
-    let sound = batches[0] > 0 && batches.is_sorted_by(|a, b| a < b) && rank < world;
-    sound.then_some(OutOfOrder { batches, dealt: (batch_size, rank, world) })
+    let sound = batches.first() != Some(&0) && batches.is_sorted_by(|a, b| a < b) && rank < world_size;
+    sound.then_some(OutOfOrder { batches, dealing: Dealing { batch_size, rank, world_size, drops } })
 }
 
 /// `7/1/3:17,6:16`
@@ -117,7 +131,10 @@ fn progress(text: &str, records: usize) -> Option<Progress> {
         "" => Vec::new(),
         open => open.split(',').map(pair).collect::<Option<_>>()?,
     };
-    let sound = open.len() <= opened && (turn < open.len() || turn == 0);
+    // Records are counted up from here, each shard's as well as all.
+    let countable = |count: usize| count <= isize::MAX as usize;
+    let sound =
+        (turn < open.len() || turn == 0) && countable(records) && open.iter().all(|(_, dealt)| countable(*dealt));
     sound.then_some(Progress { records, opened, turn, open })
 }
 
@@ -192,14 +209,17 @@ mod tests {
         let text = "sutler-state-1 seed=7 epoch=3 position=640 of=1000 unit=samples data=1000:00000000000009af \
                     order=ffffffffffffffff sampler=RandomSampler";
         assert_eq!(state().to_string(), text);
-        let had = OutOfOrder { batches: vec![2, 5], dealt: (64, 1, 2) };
+        let dealing = Dealing { batch_size: 64, rank: 1, world_size: 2, drops: true };
+        let had = OutOfOrder { batches: vec![2, 5], dealing };
+        let none = OutOfOrder { batches: vec![], dealing: Dealing { drops: false, ..dealing } };
         let odd = LoaderState {
             out_of_order: Some(had),
             unit: Unit::Batches,
-            sampler: "My <a, b> sampler= \n".into(),
+            sampler: "My <a, b> sampler= ".into(),
             ..state()
         };
-        for state in [state(), odd] {
+        for state in [state(), odd, LoaderState { out_of_order: Some(none), ..state() }] {
+            assert_eq!(format!("{state}\r\n").parse::<LoaderState>().unwrap(), state);
             assert_eq!(state.to_string().parse::<LoaderState>().unwrap(), state);
         }
     }
@@ -224,10 +244,12 @@ mod tests {
             ("data=1000:", "data=1000", "data"),
             ("order=f", "order=+", "order"),
             ("sampler=", "", "sampler"),
-            ("sampler=", "had=0@4/0/1 sampler=", "had"),
-            ("sampler=", "had=2,1@4/0/1 sampler=", "had"),
-            ("sampler=", "had=@4/0/1 sampler=", "had"),
-            ("sampler=", "had=1@4/1/1 sampler=", "had"),
+            ("sampler=", "had=0@4/0/1/keep sampler=", "had"),
+            ("sampler=", "had=2,1@4/0/1/keep sampler=", "had"),
+            ("sampler=", "had=1@4/0/1 sampler=", "had"),
+            ("sampler=", "had=1@4/1/1/keep sampler=", "had"),
+            ("sampler=", "had=,@4/0/1/keep sampler=", "had"),
+            ("sampler=", "shards=1/0/0:3 sampler=", "shards"),
         ] {
             let damaged = text.replace(from, to);
             assert_ne!(damaged, text);

@@ -82,7 +82,9 @@ pub(super) fn timed_out(
     path: impl Fn(SampleName) -> Option<PathBuf>,
 ) -> Error {
     let running = watch.as_ref().map(|watch| watch.report(path)).filter(|report| !report.is_empty());
-    let running = running.unwrap_or_else(|| "no sample, so the batch is being collated".into());
+    let running = running.unwrap_or_else(|| {
+        "nothing, so the batch is being collated, or the workers are busy with other loaders".into()
+    });
     let timeout = timeout.unwrap_or_default();
     Error::new(
         ErrorKind::Timeout,

@@ -11,6 +11,9 @@ const SMALL: usize = 8 << 20;
 /// … and up to this many pieces.
 const MOST_SMALL: usize = 258;
 
+/// No more buffers of a field are reserved than this, whatever a loader may have in use.
+const MOST_RESERVED: usize = 4096;
+
 /// A pool of host buffers; a handle, cheap to clone.
 ///
 /// A buffer is leased for a field of a batch and returned when that is dropped. The first lease for a field reserves as
@@ -56,7 +59,7 @@ impl BufferPool {
     /// A pool for at most `in_use_at_most` batches at a time.
     pub fn new(in_use_at_most: usize) -> Self {
         BufferPool(Arc::new(Pool {
-            in_use_at_most: in_use_at_most.max(1),
+            in_use_at_most: in_use_at_most.clamp(1, MOST_RESERVED),
             fields: Mutex::new(Vec::new()),
             reserve: AtomicUsize::new(usize::MAX),
             allocated: AtomicU64::new(0),

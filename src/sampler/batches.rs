@@ -23,6 +23,8 @@ use crate::fingerprint::probes;
 pub struct Batches {
     order: Order,
     cuts: Cuts,
+    /// How many batches there are.
+    len: usize,
     /// Batches, by their number among ours, that have been had already and are left out. Few.
     had: Vec<usize>,
 }
@@ -54,6 +56,17 @@ impl fmt::Display for Unit {
     }
 }
 
+/// How batches are made of the units of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dealing {
+    /// 0 for those of a batch sampler.
+    pub(crate) batch_size: usize,
+    pub(crate) rank: usize,
+    pub(crate) world_size: usize,
+    /// Whether something is left out at the end.
+    pub(crate) drops: bool,
+}
+
 /// The samples of one batch: places `first`, `first + step`, … of the whole order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -76,22 +89,28 @@ impl Run {
 impl Batches {
     /// Cuts `order` into batches of `batch_size` samples. The last one may be smaller; `drop_last` leaves that one out.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// If `batch_size` is 0.
-    pub fn every(batch_size: usize, order: Order, drop_last: bool) -> Self {
-        assert!(batch_size > 0, "batch_size must be at least 1");
-        Batches { order, cuts: Cuts::Every { batch_size, drop_last }, had: Vec::new() }
+    pub fn every(batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
+        if batch_size == 0 {
+            return Err(Error::new(ErrorKind::Config, "batch_size must be at least 1"));
+        }
+        Ok(Self::new(order, Cuts::Every { batch_size, drop_last }, Vec::new()))
+    }
+
+    fn new(order: Order, cuts: Cuts, had: Vec<usize>) -> Self {
+        let all = match &cuts {
+            Cuts::Every { batch_size, drop_last: true } => order.len() / batch_size,
+            Cuts::Every { batch_size, drop_last: false } => order.len().div_ceil(*batch_size),
+            Cuts::At { share, .. } => share.len(),
+        };
+        Batches { order, cuts, len: all.saturating_sub(had.len()), had }
     }
 
     /// How many batches there are, for this rank.
     pub fn len(&self) -> usize {
-        let all = match &self.cuts {
-            Cuts::Every { batch_size, drop_last: true } => self.order.len() / batch_size,
-            Cuts::Every { batch_size, drop_last: false } => self.order.len().div_ceil(*batch_size),
-            Cuts::At { share, .. } => share.len(),
-        };
-        all - self.had.len()
+        self.len
     }
 
     /// Whether there are none.
@@ -122,12 +141,11 @@ impl Batches {
     ///
     /// If they are shared out already.
     pub fn shard(self, distributed: &Distributed) -> Result<Self> {
-        match self.cuts {
-            Cuts::Every { .. } => Ok(Batches { order: self.order.shard(distributed)?, ..self }),
-            Cuts::At { ends, share } => {
-                Ok(Batches { cuts: Cuts::At { ends, share: share.among(distributed) }, ..self })
-            }
-        }
+        let (order, cuts) = match self.cuts {
+            Cuts::Every { .. } => (self.order.shard(distributed)?, self.cuts),
+            Cuts::At { ends, share } => (self.order, Cuts::At { ends, share: share.among(distributed)? }),
+        };
+        Ok(Self::new(order, cuts, self.had))
     }
 
     /// What is left when the whole stands at `cursor` (samples or batches, see [`reached`](Batches::reached)) and,
@@ -139,13 +157,13 @@ impl Batches {
                 (self.order.clone(), Cuts::At { ends: Arc::clone(ends), share: share.starting_at(cursor) })
             }
         };
-        Batches { order, cuts, had }
+        Self::new(order, cuts, had)
     }
 
     /// Where the whole stands when every rank has had its first `batches` batches.
     pub(crate) fn reached(&self, batches: usize) -> usize {
         match &self.cuts {
-            Cuts::Every { .. } if batches >= self.len() + self.had.len() => self.order.share().units(),
+            Cuts::Every { .. } if batches >= self.len + self.had.len() => self.order.share().units(),
             Cuts::Every { batch_size, .. } => self.order.share().reached(batches * batch_size),
             Cuts::At { share, .. } => share.reached(batches),
         }
@@ -169,13 +187,14 @@ impl Batches {
         self.had.iter().copied().filter(move |&had| had > number)
     }
 
-    /// What of the whole a rank gets, as far as batches can be told apart by their number: batch size and ranks.
-    pub(crate) fn dealt(&self) -> (usize, usize, usize) {
-        let batch_size = match &self.cuts {
-            Cuts::Every { batch_size, .. } => *batch_size,
-            Cuts::At { .. } => 0,
+    /// What makes a batch of the whole's units: two loaders where this is the same give a number to the same batch.
+    pub(crate) fn dealing(&self) -> Dealing {
+        let (batch_size, drops_short) = match &self.cuts {
+            Cuts::Every { batch_size, drop_last } => (*batch_size, *drop_last),
+            Cuts::At { .. } => (0, false),
         };
-        (batch_size, self.share().rank(), self.share().world())
+        let share = self.share();
+        Dealing { batch_size, rank: share.rank(), world_size: share.world(), drops: drops_short || share.drops_last() }
     }
 
     fn share(&self) -> &Share {
@@ -221,7 +240,8 @@ impl Batches {
     /// How many samples the largest batch has.
     pub(crate) fn capacity(&self) -> usize {
         match &self.cuts {
-            Cuts::Every { batch_size, .. } => *batch_size,
+            // A batch size beyond the data asks for all in one batch.
+            Cuts::Every { batch_size, .. } => (*batch_size).min(self.order.len()).max(1),
             Cuts::At { ends, .. } => {
                 let starts = std::iter::once(0).chain(ends.iter().copied());
                 starts.zip(ends.iter()).map(|(start, end)| end - start).max().unwrap_or(1)
@@ -265,7 +285,7 @@ impl<B: IntoIterator<Item = usize>> FromIterator<B> for Batches {
             ends.push(indices.len());
         }
         let share = Share::whole(ends.len());
-        Batches { order: indices.into(), cuts: Cuts::At { ends: ends.into(), share }, had: Vec::new() }
+        Self::new(indices.into(), Cuts::At { ends: ends.into(), share }, Vec::new())
     }
 }
 
@@ -280,18 +300,19 @@ mod tests {
     #[test]
     fn equal_batches_share_samples_and_others_share_whole_batches() {
         let second = Distributed::new(1, 2).unwrap();
-        let every = Batches::every(2, Order::sequential(9), false).shard(&second).unwrap();
+        let every = Batches::every(2, Order::sequential(9), false).unwrap().shard(&second).unwrap();
         assert_eq!(listed(&every), [vec![1, 3], vec![5, 7], vec![0]]);
         assert_eq!((0..3).map(|batch| every.run(batch).valid).collect::<Vec<_>>(), [2, 2, 0]);
         let at: Batches = [vec![4, 1], vec![0], vec![2, 3, 5]].into_iter().collect();
         let at = at.shard(&second).unwrap();
         assert_eq!(listed(&at), [vec![0], vec![4, 1]]);
         assert_eq!((0..2).map(|batch| at.run(batch).valid).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!([every, at].map(|shared| shared.shard(&second).unwrap_err().kind()), [ErrorKind::Config; 2]);
     }
 
     #[test]
     fn what_was_had_out_of_order_is_left_out_and_the_rest_keeps_its_numbers() {
-        let batches = Batches::every(2, Order::sequential(13), false).starting_at(2, vec![1, 2, 4]);
+        let batches = Batches::every(2, Order::sequential(13), false).unwrap().starting_at(2, vec![1, 2, 4]);
         assert_eq!(listed(&batches), [vec![2, 3], vec![8, 9], vec![12]]);
         assert_eq!((0..3).map(|batch| batches.number(batch)).collect::<Vec<_>>(), [0, 3, 5]);
     }

@@ -58,7 +58,7 @@ impl BucketBatchSampler {
     /// How many batches are sorted together (default: 100). More waste less on padding; fewer are more random. 1 sorts
     /// within a batch only, `usize::MAX` the whole epoch.
     pub fn pool_batches(self, pool_batches: usize) -> Self {
-        BucketBatchSampler { pool_batches: pool_batches.max(1), ..self }
+        BucketBatchSampler { pool_batches, ..self }
     }
 
     /// The most elements a batch may have once it is padded to its longest sample (default: no limit): it bounds what a
@@ -84,7 +84,7 @@ impl BucketBatchSampler {
     }
 
     /// Cuts a pool, sorted by length, into batches.
-    fn cut(&self, pool: &[usize], batches: &mut Vec<Vec<usize>>) {
+    fn cut(&self, pool: &[usize], is_last: bool, batches: &mut Vec<Vec<usize>>) {
         let mut batch: Vec<usize> = Vec::new();
         for &index in pool {
             // Sorted, so the newest is the longest.
@@ -94,7 +94,7 @@ impl BucketBatchSampler {
             }
             batch.push(index);
         }
-        let dropped = self.drop_last && batch.len() < self.batch_size;
+        let dropped = self.drop_last && is_last && batch.len() < self.batch_size;
         if !batch.is_empty() && !dropped {
             batches.push(batch);
         }
@@ -104,12 +104,15 @@ impl BucketBatchSampler {
 impl BatchSampler for BucketBatchSampler {
     /// # Errors
     ///
-    /// If there is not one length for each sample of the dataset, or one is beyond
-    /// [`max_elements`](BucketBatchSampler::max_elements) alone.
+    /// If there is not one length for each sample of the dataset, one is beyond
+    /// [`max_elements`](BucketBatchSampler::max_elements) alone, or `pool_batches` is 0.
     fn batches(&self, epoch: u64, len: usize) -> Result<Batches> {
         let refuse = |problem: String| Err(Error::new(ErrorKind::Sampler, problem));
         if self.lengths.len() != len {
             return refuse(format!("{} lengths for a dataset of {len} samples: give one for each", self.lengths.len()));
+        }
+        if self.pool_batches == 0 {
+            return refuse("pool_batches must be at least 1".into());
         }
         if let Some(index) = self.lengths.iter().position(|&length| length > self.max_elements) {
             return refuse(format!(
@@ -120,10 +123,11 @@ impl BatchSampler for BucketBatchSampler {
         let mut generator = Generator::manual_seed(self.seed.wrapping_add(epoch));
         let mut order = if self.shuffle { generator.randperm(len) } else { (0..len).collect() };
         let mut batches = Vec::new();
-        for pool in order.chunks_mut(self.batch_size.saturating_mul(self.pool_batches)) {
+        let pool_size = self.batch_size.saturating_mul(self.pool_batches);
+        let pools = len.div_ceil(pool_size);
+        for (number, pool) in order.chunks_mut(pool_size).enumerate() {
             pool.sort_by_key(|&index| self.lengths[index]);
-            // Only the last pool can end with a batch that is not full.
-            self.cut(pool, &mut batches);
+            self.cut(pool, number + 1 == pools, &mut batches);
         }
         if !self.shuffle {
             return Ok(batches.into_iter().collect());
@@ -189,6 +193,15 @@ mod tests {
         let batches = batches(&sampler, 0, 100);
         assert_eq!(batches.len(), 14);
         assert!(batches.iter().all(|batch| batch.len() == 7));
+    }
+
+    #[test]
+    fn drop_last_drops_in_the_last_pool_only() {
+        // Pools of four samples of length 10, of which three fit into a batch.
+        let sampler = BucketBatchSampler::new([10; 18], 4).unwrap().pool_batches(1).max_elements(30).drop_last(true);
+        let mut sizes: Vec<usize> = batches(&sampler, 0, 18).iter().map(Vec::len).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 1, 1, 1, 3, 3, 3, 3], "the two of the fifth pool are left out");
     }
 
     #[test]

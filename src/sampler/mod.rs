@@ -13,7 +13,7 @@ mod subset_random;
 mod weighted_random;
 
 pub use batches::Batches;
-pub(crate) use batches::{Run, Unit};
+pub(crate) use batches::{Dealing, Run, Unit};
 pub use bucket::BucketBatchSampler;
 pub use distributed::{Distributed, DistributedSampler};
 pub use keyed::KeyedSampler;
@@ -23,7 +23,7 @@ pub use sequential::SequentialSampler;
 pub use subset_random::SubsetRandomSampler;
 pub use weighted_random::WeightedRandomSampler;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Gives each epoch its order.
 ///
@@ -55,7 +55,7 @@ pub trait Sampler: Send + Sync {
     /// start.
     fn order(&self, epoch: u64, len: usize) -> Result<Order>;
 
-    /// What the sampler is called where a saved state does not fit it (default: the name of its type).
+    /// What the sampler is called in the error where a saved state does not fit (default: the name of its type).
     fn name(&self) -> String {
         type_name::<Self>()
     }
@@ -64,14 +64,11 @@ pub trait Sampler: Send + Sync {
     ///
     /// A loader's `batch_size` does the same; this is for batch samplers that are made of others.
     ///
-    /// # Panics
-    ///
-    /// If `batch_size` is 0.
+    /// If `batch_size` is 0, each epoch is an error.
     fn batched(self, batch_size: usize, drop_last: bool) -> Batched<Self>
     where
         Self: Sized,
     {
-        assert!(batch_size > 0, "batch_size must be at least 1");
         Batched { sampler: self, batch_size, drop_last }
     }
 }
@@ -111,7 +108,7 @@ pub trait BatchSampler: Send + Sync {
     /// Where no batches can be given. The epoch then does not start.
     fn batches(&self, epoch: u64, len: usize) -> Result<Batches>;
 
-    /// What it is called where a saved state does not fit it (default: the name of its type).
+    /// What it is called in the error where a saved state does not fit (default: the name of its type).
     fn name(&self) -> String {
         type_name::<Self>()
     }
@@ -127,7 +124,7 @@ pub struct Batched<S> {
 
 impl<S: Sampler> BatchSampler for Batched<S> {
     fn batches(&self, epoch: u64, len: usize) -> Result<Batches> {
-        Ok(Batches::every(self.batch_size, self.sampler.order(epoch, len)?, self.drop_last))
+        Batches::every(self.batch_size, self.sampler.order(epoch, len)?, self.drop_last)
     }
 
     fn name(&self) -> String {
@@ -160,6 +157,21 @@ macro_rules! samplers_behind_pointers {
 }
 
 samplers_behind_pointers!(Box<S>, std::sync::Arc<S>);
+
+/// An empty list with room for `len`.
+///
+/// # Errors
+///
+/// If there is no memory for it.
+fn with_room<T>(len: usize) -> Result<Vec<T>> {
+    let mut list = Vec::new();
+    match list.try_reserve_exact(len) {
+        Ok(()) => Ok(list),
+        Err(source) => {
+            Err(Error::new(ErrorKind::Limit, format!("no memory for an order of {len} samples")).with_source(source))
+        }
+    }
+}
 
 /// The name of a type, without the modules it is in.
 fn type_name<T: ?Sized>() -> String {

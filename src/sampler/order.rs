@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Distributed;
 use super::share::Share;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::fingerprint::{Fingerprint, probes};
 
 /// The order of one epoch: which sample stands at which position.
@@ -87,15 +87,9 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// If it is shared out already.
+    /// If it is shared out already, or longer than can be dealt out to so many.
     pub fn shard(self, distributed: &Distributed) -> Result<Self> {
-        if self.share.world() > 1 {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "the order is already shared out among ranks: use either a DistributedSampler or distributed(…)",
-            ));
-        }
-        Ok(Order { share: self.share.among(distributed), ..self })
+        Ok(Order { share: self.share.among(distributed)?, ..self })
     }
 
     /// The index at a place of the whole order.
@@ -165,6 +159,7 @@ impl FromIterator<usize> for Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn every_kind_gives_the_indices_it_was_made_of() {

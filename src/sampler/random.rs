@@ -4,7 +4,7 @@
 //! with its sampler, of `torch/utils/data/dataloader.py` (torch 2.11).
 
 use super::replay::{Replay, Sharing, shared_with_loader};
-use super::{Order, Sampler};
+use super::{Order, Sampler, with_room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::{Generator, PermutationIndex};
 
@@ -69,7 +69,7 @@ impl RandomSampler {
     }
 
     /// One epoch, from the generator as it stands when the sampler's turn comes.
-    fn draw(&self, generator: &mut Generator, len: usize) -> Order {
+    fn draw(&self, generator: &mut Generator, len: usize) -> Result<Order> {
         if self.seeds_anew {
             let seed = generator.random() as u64;
             return self.draw_indices(&mut Generator::manual_seed(seed), len);
@@ -77,22 +77,28 @@ impl RandomSampler {
         self.draw_indices(generator, len)
     }
 
-    fn draw_indices(&self, generator: &mut Generator, len: usize) -> Order {
+    fn draw_indices(&self, generator: &mut Generator, len: usize) -> Result<Order> {
         let num_samples = self.num_samples.unwrap_or(len);
-        if self.replacement {
-            (0..num_samples).map(|_| generator.randint(len)).collect()
+        Ok(if self.replacement {
+            let mut indices = with_room(num_samples)?;
+            indices.extend((0..num_samples).map(|_| generator.randint(len)));
+            Order::from(indices)
         } else if u32::try_from(len).is_ok() {
-            Order::narrow(permutations(generator, num_samples, len))
+            Order::narrow(permutations(generator, num_samples, len)?)
         } else {
-            Order::from(permutations(generator, num_samples, len))
-        }
+            Order::from(permutations(generator, num_samples, len)?)
+        })
     }
 }
 
 /// As many whole permutations as fit, **then always one more**, cut to what is left: torch draws it even where
 /// nothing is left, and the generator moves on by it.
-fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usize, len: usize) -> Vec<I> {
-    let mut indices = if num_samples >= len { generator.permutation(len) } else { Vec::new() };
+fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usize, len: usize) -> Result<Vec<I>> {
+    let mut indices = match num_samples {
+        // Nearly always, and without a copy.
+        _ if num_samples == len => generator.permutation(len),
+        _ => with_room(num_samples)?,
+    };
     while indices.len() + len <= num_samples {
         indices.extend(generator.permutation::<I>(len));
     }
@@ -100,13 +106,14 @@ fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usi
         0 => generator.skip_permutation(len),
         rest => indices.extend_from_slice(&generator.permutation(len)[..rest]),
     }
-    indices
+    Ok(indices)
 }
 
 impl Sampler for RandomSampler {
     /// # Errors
     ///
-    /// If there is nothing to draw from: a dataset without samples, or `num_samples(0)` (as in torch).
+    /// If there is nothing to draw from: a dataset without samples, or `num_samples(0)` (as in torch); or no memory for so
+    /// many.
     fn order(&self, epoch: u64, len: usize) -> Result<Order> {
         if len == 0 || self.num_samples == Some(0) {
             return Err(Error::new(
@@ -114,7 +121,7 @@ impl Sampler for RandomSampler {
                 "a random order needs at least one sample: the dataset is empty, or num_samples is 0",
             ));
         }
-        Ok(self.replay.draw(epoch, len, |generator| self.skip(generator, len), |generator| self.draw(generator, len)))
+        self.replay.draw(epoch, len, |generator| self.skip(generator, len), |generator| self.draw(generator, len))
     }
 }
 
@@ -146,6 +153,16 @@ mod tests {
             in_turn.order(0, 11).unwrap();
             assert_eq!(in_turn.order(1, 10).unwrap().iter().collect::<Vec<_>>(), orders[1]);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_for_its_size_is_an_error() {
+        let sampler = || RandomSampler::new(Generator::manual_seed(0));
+        for sampler in [sampler().num_samples(1 << 60), sampler().num_samples(1 << 60).replacement(true)] {
+            assert_eq!(sampler.order(0, 10).unwrap_err().kind(), ErrorKind::Limit);
+        }
+        let error = sampler().order(u64::MAX, 10).unwrap_err().to_string();
+        assert!(error.contains("after those of the 18446744073709551615 epochs before it"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::rng::Generator;
 
 /// A generator that several epochs draw from in turn.
@@ -44,28 +45,43 @@ impl Replay {
     }
 
     /// Draws epoch `epoch`. `skip` passes over what an epoch draws; `len` is all that both depend on.
+    ///
+    /// # Errors
+    ///
+    /// If it is more epochs away than anybody has trained.
     pub(super) fn draw<T>(
         &self,
         epoch: u64,
         len: usize,
         skip: impl Fn(&mut Generator),
-        draw: impl FnOnce(&mut Generator) -> T,
-    ) -> T {
-        // Not locked while drawing, which can take long: who comes meanwhile starts from the beginning.
-        let reached = self.reached().take();
-        let (mut at, mut generator) = match reached {
-            Some(r) if r.len == len && r.epoch <= epoch => (r.epoch, r.generator),
+        draw: impl FnOnce(&mut Generator) -> Result<T>,
+    ) -> Result<T> {
+        /// A day's work where an epoch is a million samples, and more likely a damaged state.
+        const FARTHEST: u64 = 1 << 20;
+        // Not locked while drawing, which can take long.
+        let (mut at, mut generator) = match &*self.reached() {
+            Some(reached) if reached.len == len && reached.epoch <= epoch => (reached.epoch, reached.generator.clone()),
             _ => (0, self.generator.clone()),
         };
+        if epoch - at > FARTHEST {
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!(
+                    "the order of epoch {epoch} is drawn after those of the {} epochs before it, which would take too \
+                     long: use a sampler that draws each epoch by itself (KeyedSampler, DistributedSampler)",
+                    epoch - at
+                ),
+            ));
+        }
         while at < epoch {
             self.begin(at, &mut generator);
             skip(&mut generator);
             at += 1;
         }
         self.begin(epoch, &mut generator);
-        let drawn = draw(&mut generator);
-        *self.reached() = Some(Reached { epoch: epoch.wrapping_add(1), len, generator });
-        drawn
+        let drawn = draw(&mut generator)?;
+        *self.reached() = epoch.checked_add(1).map(|epoch| Reached { epoch, len, generator });
+        Ok(drawn)
     }
 
     /// What others draw before the sampler does.

@@ -1,6 +1,7 @@
 //! `Share`: which units of a whole are one rank's, and from where on.
 
 use super::Distributed;
+use crate::error::{Error, ErrorKind, Result};
 
 /// One rank's share of `units` units (samples, or batches), dealt out in turn from `start` on.
 ///
@@ -24,9 +25,26 @@ impl Share {
     }
 
     /// The same units, dealt out to the ranks of `distributed`.
-    pub(super) fn among(self, distributed: &Distributed) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If they are dealt out already, or there are so many of both that their places cannot be counted.
+    pub(super) fn among(self, distributed: &Distributed) -> Result<Self> {
         let (rank, world, drop_last) = (distributed.rank(), distributed.world_size(), distributed.drops_last());
-        Share { rank, world, drop_last, ..self }.counted()
+        if self.world > 1 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the order is already shared out among ranks: use either a DistributedSampler or distributed(…)",
+            ));
+        }
+        // The last place is padding, less than one round behind the end.
+        if self.units.checked_add(world).is_none() {
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!("{} samples are too many to deal out to {world} ranks", self.units),
+            ));
+        }
+        Ok(Share { rank, world, drop_last, ..self }.counted())
     }
 
     /// The same ranks, dealt what is left from unit `start` of the whole on.
@@ -74,5 +92,10 @@ impl Share {
     /// Where the whole stands when each rank is through with its first `k` units.
     pub(super) fn reached(&self, k: usize) -> usize {
         if k >= self.count { self.units } else { self.start + k * self.world }
+    }
+
+    /// Whether what does not go round is left out.
+    pub(super) fn drops_last(&self) -> bool {
+        self.drop_last
     }
 }

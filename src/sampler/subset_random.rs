@@ -38,8 +38,8 @@ impl Sampler for SubsetRandomSampler {
             epoch,
             len,
             |generator| generator.skip_permutation(len),
-            |generator| generator.permutation::<usize>(len),
-        );
+            |generator| Ok(generator.permutation::<usize>(len)),
+        )?;
         Ok(permutation.into_iter().map(|place| self.indices[place]).collect())
     }
 }
