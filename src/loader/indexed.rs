@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::WorkerPool;
-use super::line::{Finished, Line, Source};
+use super::line::{Finished, Line, Load, Source};
 use super::pace::Job;
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::SampleRng;
-use crate::sampler::{Batches, Run};
+use crate::sampler::{Batches, Run, RunIndices};
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
 const OVERDUE: Duration = Duration::from_micros(500);
@@ -57,18 +57,9 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
         self.capacity
     }
 
-    #[inline(always)] // the loop over the samples of a batch is around this
-    fn load(&self, run: &Run, slot: usize) -> Result<D::Sample> {
-        let place = run.place(slot);
-        let index = self.batches.index_at(place);
+    fn loads<'a>(&'a self, run: &'a Run) -> impl Load<Sample = D::Sample> {
         let Data { dataset, len, seed, .. } = &*self.data;
-        if index >= *len {
-            return Err(Error::new(
-                ErrorKind::Sampler,
-                format!("the sampler gave index {index}, but the dataset has {len} samples"),
-            ));
-        }
-        dataset.get(index, &mut SampleRng::new(*seed, self.epoch, place))
+        Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run: *run, indices: self.batches.indices_of(*run) }
     }
 
     fn name(&self, run: &Run, slot: usize) -> SampleName {
@@ -79,6 +70,35 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
         let known = name.index < self.data.len;
         known.then(|| self.data.dataset.path(name.index)).flatten()
     }
+}
+
+/// What a loop over the samples of a batch needs.
+struct Loads<'a, D> {
+    dataset: &'a D,
+    len: usize,
+    seed: u64,
+    epoch: u64,
+    run: Run,
+    indices: RunIndices<'a>,
+}
+
+impl<D: Dataset> Load for Loads<'_, D> {
+    type Sample = D::Sample;
+
+    #[inline(always)]
+    fn load(&self, slot: usize) -> Result<D::Sample> {
+        let index = self.indices.get(slot);
+        if index >= self.len {
+            return Err(beyond(index, self.len));
+        }
+        self.dataset.get(index, &mut SampleRng::new(self.seed, self.epoch, self.run.place(slot)))
+    }
+}
+
+/// Out of line, so that the loop around is small.
+#[cold]
+fn beyond(index: usize, len: usize) -> Error {
+    Error::new(ErrorKind::Sampler, format!("the sampler gave index {index}, but the dataset has {len} samples"))
 }
 
 impl<D, C> Line<Indexed<D>, C>

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::IterableLoader;
-use super::line::{Finished, Line, Source, discard, guarded};
+use super::line::{Finished, Line, Load, Source, discard, guarded};
 use super::pace::{JOB, Job, Pace};
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -53,12 +53,8 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
         work.capacity
     }
 
-    fn load(&self, work: &Self::Work, slot: usize) -> Result<I::Sample> {
-        let Entry { name, record } = &work.entries[slot];
-        let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
-        // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
-        let place = name.shard.unwrap_or(0) << 40 | name.index;
-        self.dataset.decode(record, &mut SampleRng::new(self.seed, self.epoch, place))
+    fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = I::Sample> {
+        Decoding { source: self, entries: &work.entries }
     }
 
     fn name(&self, work: &Self::Work, slot: usize) -> SampleName {
@@ -67,6 +63,25 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
 
     fn path(&self, name: SampleName) -> Option<PathBuf> {
         name.shard.and_then(|shard| self.dataset.path(shard))
+    }
+}
+
+/// The records of a batch, becoming samples.
+struct Decoding<'a, I: IterableDataset> {
+    source: &'a Streamed<I>,
+    entries: &'a [Entry<I::Record>],
+}
+
+impl<I: IterableDataset> Load for Decoding<'_, I> {
+    type Sample = I::Sample;
+
+    fn load(&self, slot: usize) -> Result<I::Sample> {
+        let Streamed { dataset, seed, epoch } = self.source;
+        let Entry { name, record } = &self.entries[slot];
+        let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
+        // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
+        let place = name.shard.unwrap_or(0) << 40 | name.index;
+        dataset.decode(record, &mut SampleRng::new(*seed, *epoch, place))
     }
 }
 

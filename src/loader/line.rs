@@ -34,14 +34,23 @@ pub(super) trait Source: Send + Sync + 'static {
     /// How many samples the batches have that can share buffers with it: at least as many.
     fn capacity(&self, work: &Self::Work) -> usize;
 
-    /// Loads the sample for a slot of the batch; each slot once.
-    fn load(&self, work: &Self::Work, slot: usize) -> Result<Self::Sample>;
+    /// What loads the samples of a batch.
+    fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = Self::Sample>;
 
     /// What the sample for a slot is called.
     fn name(&self, work: &Self::Work, slot: usize) -> SampleName;
 
     /// The path of the file that a sample comes from.
     fn path(&self, name: SampleName) -> Option<PathBuf>;
+}
+
+/// Loads the samples of one batch. Made once for many of them, so that what they have in common is looked up before the
+/// loop; and no closure, because one of this size is called and not inlined, which costs as much as a cheap sample.
+pub(super) trait Load {
+    type Sample;
+
+    /// Loads the sample for a slot of the batch; each slot once.
+    fn load(&self, slot: usize) -> Result<Self::Sample>;
 }
 
 /// What all epochs of a loader share, wherever samples come from.
@@ -247,13 +256,14 @@ where
         let (start, end) = (slots.start, slots.end);
         let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
+            let samples = self.source.loads(work);
             for slot in slots {
                 current.set(slot);
                 if self.is_cancelled() || slot > failed_at() {
                     return Ok(false);
                 }
                 let _watched = watch.as_ref().map(|watch| watch.begin(self.source.name(work, slot)));
-                match self.source.load(work, slot) {
+                match samples.load(slot) {
                     Ok(sample) => collate.push(part, sample)?,
                     Err(error) => return Err(error),
                 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::order::SideBySide;
 use super::share::Share;
 use super::{Distributed, Order};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,6 +77,23 @@ pub(crate) struct Run {
     pub(crate) len: usize,
     /// How many of them, from the front, are not padding.
     pub(crate) valid: usize,
+}
+
+/// The indices of the samples of a run.
+pub(crate) struct RunIndices<'a> {
+    in_a_row: Option<SideBySide<'a>>,
+    order: &'a Order,
+    run: Run,
+}
+
+impl RunIndices<'_> {
+    #[inline(always)]
+    pub(crate) fn get(&self, slot: usize) -> usize {
+        match &self.in_a_row {
+            Some(indices) => indices.get(slot),
+            None => self.order.index_at(self.run.place(slot)),
+        }
+    }
 }
 
 impl Run {
@@ -218,7 +236,11 @@ impl Batches {
                 let share = self.order.share();
                 let (first, step) = (share.place(batch * batch_size), share.world());
                 let len = (*batch_size).min(share.len() - batch * batch_size);
-                let valid = share.units().saturating_sub(first).div_ceil(step).min(len);
+                // Only the last batch has padding: the division is for that one.
+                let valid = match share.place(batch * batch_size + len - 1) < share.units() {
+                    true => len,
+                    false => share.units().saturating_sub(first).div_ceil(step),
+                };
                 Run { first, step, len, valid }
             }
             Cuts::At { ends, share } => {
@@ -235,6 +257,13 @@ impl Batches {
     #[inline]
     pub(crate) fn index_at(&self, place: usize) -> usize {
         self.order.index_at(place)
+    }
+
+    /// The indices of the samples of a run: as [`index_at`](Batches::index_at), for a loop that cannot afford to look up each
+    /// time where they are.
+    pub(crate) fn indices_of(&self, run: Run) -> RunIndices<'_> {
+        let in_a_row = (run.step == 1).then(|| self.order.side_by_side(run.first, run.len)).flatten();
+        RunIndices { in_a_row, order: &self.order, run }
     }
 
     /// How many samples the largest batch has.

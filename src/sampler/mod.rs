@@ -13,7 +13,7 @@ mod subset_random;
 mod weighted_random;
 
 pub use batches::Batches;
-pub(crate) use batches::{Dealing, Run, Unit};
+pub(crate) use batches::{Dealing, Run, RunIndices, Unit};
 pub use bucket::BucketBatchSampler;
 pub use distributed::{Distributed, DistributedSampler};
 pub use keyed::KeyedSampler;

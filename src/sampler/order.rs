@@ -21,9 +21,10 @@ pub struct Order {
 #[derive(Clone)]
 enum Indices {
     Sequential(usize),
-    // Four bytes an index do for all but the largest sets, and halve what a shuffled epoch holds in memory.
-    Narrow(Arc<[u32]>),
-    Wide(Arc<[usize]>),
+    // Four bytes an index do for all but the largest sets, and halve what a shuffled epoch holds in memory. Not `Arc<[_]>`,
+    // which would have to be copied into.
+    Narrow(Arc<Vec<u32>>),
+    Wide(Arc<Vec<usize>>),
     Computed(usize, Arc<dyn Fn(usize) -> usize + Send + Sync>),
 }
 
@@ -47,7 +48,7 @@ impl Order {
     }
 
     pub(crate) fn narrow(indices: Vec<u32>) -> Self {
-        Order::new(Indices::Narrow(indices.into()))
+        Order::new(Indices::Narrow(Arc::new(indices)))
     }
 
     fn new(indices: Indices) -> Self {
@@ -104,6 +105,17 @@ impl Order {
         }
     }
 
+    /// The indices at `len` places from `first` on, if they lie side by side.
+    pub(super) fn side_by_side(&self, first: usize, len: usize) -> Option<SideBySide<'_>> {
+        let end = first.checked_add(len)?;
+        match &self.indices {
+            Indices::Sequential(all) if end <= *all => Some(SideBySide::Counted(first)),
+            Indices::Narrow(indices) => indices.get(first..end).map(SideBySide::Narrow),
+            Indices::Wide(indices) => indices.get(first..end).map(SideBySide::Wide),
+            Indices::Sequential(_) | Indices::Computed(..) => None,
+        }
+    }
+
     pub(super) fn share(&self) -> &Share {
         &self.share
     }
@@ -120,6 +132,26 @@ impl Order {
         print.add(len as u64);
         probes(len).for_each(|place| print.add(self.index_at(place) as u64));
         print
+    }
+}
+
+/// Some indices of an order in a row.
+#[derive(Clone, Copy)]
+pub(super) enum SideBySide<'a> {
+    /// From this one on.
+    Counted(usize),
+    Narrow(&'a [u32]),
+    Wide(&'a [usize]),
+}
+
+impl SideBySide<'_> {
+    #[inline(always)]
+    pub(super) fn get(&self, slot: usize) -> usize {
+        match self {
+            SideBySide::Counted(first) => first + slot,
+            SideBySide::Narrow(indices) => indices[slot] as usize,
+            SideBySide::Wide(indices) => indices[slot],
+        }
     }
 }
 
@@ -146,13 +178,13 @@ impl fmt::Debug for Indices {
 
 impl From<Vec<usize>> for Order {
     fn from(indices: Vec<usize>) -> Self {
-        Order::new(Indices::Wide(indices.into()))
+        Order::new(Indices::Wide(Arc::new(indices)))
     }
 }
 
 impl FromIterator<usize> for Order {
     fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> Self {
-        Order::new(Indices::Wide(indices.into_iter().collect()))
+        Order::from(indices.into_iter().collect::<Vec<_>>())
     }
 }
 

@@ -7,13 +7,13 @@ use crate::rng::Generator;
 
 /// A generator that several epochs draw from in turn.
 ///
-/// An epoch's draws are defined by replaying all epochs before it. Where the last call left the generator is kept, which
-/// spares the replay to the run that goes through them one by one.
+/// An epoch's draws are defined by replaying all epochs before it. Where the last call began and where it left the
+/// generator is kept, which spares the replay to whoever goes through them one by one, or asks for the same one again.
 #[derive(Debug)]
 pub(super) struct Replay {
     generator: Generator,
     sharing: Sharing,
-    reached: Mutex<Option<Reached>>,
+    reached: Mutex<[Option<Reached>; 2]>,
 }
 
 /// Who else draws from the generator at each epoch, before the sampler does (`torch/utils/data/dataloader.py`).
@@ -27,7 +27,7 @@ pub(super) enum Sharing {
     PersistentLoader,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reached {
     epoch: u64,
     len: usize,
@@ -37,7 +37,7 @@ struct Reached {
 
 impl Replay {
     pub(super) fn new(generator: Generator, sharing: Sharing) -> Self {
-        Replay { generator, sharing, reached: Mutex::new(None) }
+        Replay { generator, sharing, reached: Mutex::new([None, None]) }
     }
 
     pub(super) fn share(&mut self, sharing: Sharing) {
@@ -59,10 +59,13 @@ impl Replay {
         /// A day's work where an epoch is a million samples, and more likely a damaged state.
         const FARTHEST: u64 = 1 << 20;
         // Not locked while drawing, which can take long.
-        let (mut at, mut generator) = match &*self.reached() {
-            Some(reached) if reached.len == len && reached.epoch <= epoch => (reached.epoch, reached.generator.clone()),
-            _ => (0, self.generator.clone()),
+        let nearest = {
+            let reached = self.reached();
+            let usable = reached.iter().flatten().filter(|reached| reached.len == len && reached.epoch <= epoch);
+            usable.max_by_key(|reached| reached.epoch).cloned()
         };
+        let start = || Reached { epoch: 0, len, generator: self.generator.clone() };
+        let Reached { epoch: mut at, mut generator, .. } = nearest.unwrap_or_else(start);
         if epoch - at > FARTHEST {
             return Err(Error::new(
                 ErrorKind::Limit,
@@ -78,9 +81,10 @@ impl Replay {
             skip(&mut generator);
             at += 1;
         }
+        let began = Reached { epoch, len, generator: generator.clone() };
         self.begin(epoch, &mut generator);
         let drawn = draw(&mut generator)?;
-        *self.reached() = epoch.checked_add(1).map(|epoch| Reached { epoch, len, generator });
+        *self.reached() = [Some(began), epoch.checked_add(1).map(|epoch| Reached { epoch, len, generator })];
         Ok(drawn)
     }
 
@@ -93,7 +97,7 @@ impl Replay {
         }
     }
 
-    fn reached(&self) -> std::sync::MutexGuard<'_, Option<Reached>> {
+    fn reached(&self) -> std::sync::MutexGuard<'_, [Option<Reached>; 2]> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
