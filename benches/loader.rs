@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
-use sutler::{Dataset, Generator, HostTensor, InMemory, Loader, RandomSampler, Sampler, Stack};
+use sutler::{Dataset, HostTensor, InMemory, IterableDataset, IterableLoader, Loader, Result, SampleRng, Stack};
 
 const WORKERS: [usize; 4] = [0, 1, 2, 4];
 const SEED: u64 = 7;
@@ -113,22 +113,51 @@ where
     })
 }
 
-fn samplers(criterion: &mut Criterion) {
-    const LEN: usize = 1_281_167;
-    let mut group = criterion.benchmark_group("an order of 1,281,167");
-    group.throughput(Throughput::Elements(LEN as u64)).sample_size(20);
-    let sampler = RandomSampler::new(Generator::manual_seed(SEED));
-    let mut seen = vec![false; LEN];
-    sampler.order(0, LEN).expect("an order").iter().for_each(|index| seen[index] = true);
-    assert!(seen.into_iter().all(|seen| seen));
-    let mut epoch = 0;
-    group.bench_function("RandomSampler", |bencher| {
-        bencher.iter(|| {
-            epoch += 1;
-            black_box(sampler.order(epoch, LEN).expect("an order"))
-        });
-    });
+/// Shards of numbers that cost nothing to read: what is left is the loader's own.
+struct Numbers;
+
+impl Numbers {
+    const SHARDS: usize = 32;
+    const LEN: usize = 50_000;
 }
 
-criterion_group!(benches, u64s, pictures, jpegs, samplers);
+impl IterableDataset for Numbers {
+    type Record = u64;
+    type Records = std::iter::Map<std::ops::Range<usize>, fn(usize) -> Result<u64>>;
+    type Sample = u64;
+
+    fn num_shards(&self) -> usize {
+        Numbers::SHARDS
+    }
+
+    fn records(&self, shard: usize, _epoch: u64, skip: usize) -> Result<Self::Records> {
+        let start = |shard: usize| shard * Numbers::LEN / Numbers::SHARDS;
+        Ok((start(shard) + skip..start(shard + 1)).map(|number| Ok(number as u64)))
+    }
+
+    fn decode(&self, number: u64, _rng: &mut SampleRng) -> Result<u64> {
+        Ok(number)
+    }
+}
+
+fn streams(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("50,000 u64 of 32 shards in batches of 128");
+    group.throughput(Throughput::Elements(Numbers::LEN as u64));
+    for num_workers in WORKERS {
+        let loader = IterableLoader::builder(Numbers).batch_size(128).seed(SEED).num_workers(num_workers).build();
+        let loader = loader.expect("valid settings");
+        let mut seen: Vec<u64> = loader.epoch().flat_map(|batch| batch.expect("a batch").to_vec()).collect();
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..Numbers::LEN as u64));
+        group.bench_function(format!("{num_workers} workers"), |bencher| {
+            bencher.iter(|| {
+                for batch in &loader {
+                    black_box(batch.expect("a batch"));
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(benches, u64s, pictures, jpegs, streams);
 criterion_main!(benches);
