@@ -39,7 +39,7 @@ pub trait Transform<S>: Send + Sync {
     type Output: Send;
 
     /// Transforms one sample. Whatever is random comes from `rng`, the sample's own generator, so that the result
-    /// depends on (seed, epoch, index) alone.
+    /// depends on seed, epoch and place alone.
     ///
     /// # Errors
     ///
