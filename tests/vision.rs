@@ -6,7 +6,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{Image, Limits, Normalize, Rect};
+use sutler::image::{Image, LazyImage, Limits, Normalize, Rect};
 use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor, Transform};
 use sutler::{Dataset, ErrorKind, Idx, ImageFolder, Loader, SampleRng};
 
@@ -163,7 +163,108 @@ fn an_image_folder_lists_classes_in_order_and_opens_files_lazily() {
     let (image, label) = folder.get(121, &mut rng()).unwrap();
     assert_eq!((label, folder.label(121)), (1, 1));
     assert_eq!(folder.path(121).unwrap(), fixture("shapes/train/dots/001.jpg"));
-    assert_eq!(image.pixels().len(), image.height() * image.width() * 3);
+    let decoded = image.decode().unwrap();
+    assert_eq!((decoded.size(), decoded.channels()), (image.size(), 3));
+    assert_eq!(image.bytes(), fs::read(fixture("shapes/train/dots/001.jpg")).unwrap());
+}
+
+/// Every picture of the fixtures, as a file's bytes.
+fn files() -> Vec<Vec<u8>> {
+    let folder = ImageFolder::open(fixture("shapes/val")).unwrap();
+    let mut files: Vec<Vec<u8>> = (0..6).map(|i| fs::read(folder.path(17 * i).unwrap()).unwrap()).collect();
+    let mut png = std::io::Cursor::new(Vec::new());
+    let pixels: Vec<u8> = (0..31 * 22 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    image::write_buffer_with_format(&mut png, &pixels, 31, 22, image::ColorType::Rgb8, image::ImageFormat::Png)
+        .unwrap();
+    files.push(png.into_inner());
+    files
+}
+
+#[test]
+fn a_lazy_image_is_the_decoded_one_and_its_parts() {
+    for file in files() {
+        let lazy = LazyImage::new(file.clone(), &Limits::default()).unwrap();
+        let image = Image::decode(&file, &Limits::default()).unwrap();
+        assert_eq!(lazy.size(), image.size());
+        assert_eq!(lazy.decode().unwrap(), image);
+        let (height, width) = (image.height(), image.width());
+        for rect in [
+            Rect { top: 0, left: 0, height, width },
+            Rect { top: 3, left: 5, height: 7, width: 9 },
+            Rect { top: height as isize - 1, left: width as isize - 1, height: 1, width: 1 },
+            Rect { top: -2, left: -3, height: height + 4, width: width + 9 },
+        ] {
+            assert_eq!(lazy.decode_region(rect).unwrap(), image.crop(rect).unwrap());
+        }
+    }
+}
+
+#[test]
+fn transforms_make_the_same_of_a_lazy_image_as_of_a_decoded_one() {
+    fn both<T>(transform: &T, file: &[u8])
+    where
+        T: Transform<Image, Output = Image> + Transform<LazyImage, Output = Image>,
+    {
+        for place in 0..8 {
+            let image = Image::decode(file, &Limits::default()).unwrap();
+            let lazy = LazyImage::new(file.to_vec(), &Limits::default()).unwrap();
+            let of_image: Image = transform.apply(image, &mut SampleRng::new(1, 2, place)).unwrap();
+            let of_lazy: Image = transform.apply(lazy, &mut SampleRng::new(1, 2, place)).unwrap();
+            assert_eq!(of_image, of_lazy);
+        }
+    }
+    for file in files() {
+        both(&RandomResizedCrop::new(24), &file);
+        both(&CenterCrop::new((200, 10)), &file);
+        both(&Resize::new(20), &file);
+        both(&RandomHorizontalFlip::default(), &file);
+    }
+}
+
+#[test]
+fn a_lazy_image_is_refused_when_it_is_read_or_when_it_is_decoded() {
+    for entry in fs::read_dir(fixture("bad")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "jpg" || extension == "png") {
+            let eager = Image::decode(&fs::read(&path).unwrap(), &Limits::default()).map_err(|error| error.kind());
+            let lazy = LazyImage::open(&path, &Limits::default()).and_then(|lazy| lazy.decode());
+            assert_eq!(lazy.map_err(|error| error.kind()), eager, "{}", path.display());
+        }
+    }
+    // Cut anywhere, in a header or behind it: an error, and no panic.
+    for file in files() {
+        for len in (0..file.len().min(700)).chain([file.len() - 1]) {
+            let cut = LazyImage::new(file[..len].to_vec(), &Limits::default()).and_then(|lazy| lazy.decode());
+            assert!(cut.is_err() || len + 12 > file.len(), "{len} of {}", file.len());
+        }
+    }
+}
+
+#[test]
+fn an_image_folder_without_transforms_is_stacked_as_bytes() {
+    let folder = ImageFolder::open(fixture("shapes/val")).unwrap();
+    let (image, _) = folder.get(0, &mut rng()).unwrap();
+    let alone = folder.subset([0]).unwrap();
+    let (bytes, labels) = Loader::builder(alone).build().unwrap().epoch().next().unwrap().unwrap();
+    let image = image.decode().unwrap();
+    assert_eq!(bytes.shape(), [1, image.height(), image.width(), 3]);
+    assert_eq!((&*bytes, &*labels), (image.pixels(), &[0][..]));
+}
+
+#[test]
+fn an_image_that_a_transform_cannot_decode_is_an_error_with_its_path() {
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("a")).unwrap();
+    let path = copy.path().join("a/0.jpg");
+    let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let data = ImageFolder::open(copy.path()).unwrap().map(RandomResizedCrop::new(8)).map(ToTensor::u8());
+    assert_eq!(data.get(0, &mut rng()).unwrap_err().path(), Some(path.as_path()));
+    let error = Loader::builder(data).build().unwrap().epoch().next().unwrap().unwrap_err();
+    assert!(
+        error.to_string().starts_with(&format!("sample 0 ({}): cannot decode the JPEG", path.display())),
+        "{error}"
+    );
 }
 
 #[test]
@@ -255,7 +356,7 @@ fn the_usual_chains_give_tensors_of_the_usual_shape() {
 #[test]
 fn a_tensor_holds_the_pixels_of_the_image_plane_by_plane() {
     let folder = ImageFolder::open(fixture("shapes/val")).unwrap();
-    let (image, _) = folder.get(3, &mut rng()).unwrap();
+    let image = folder.get(3, &mut rng()).unwrap().0.decode().unwrap();
     let one = folder.subset([3]).unwrap().map(ToTensor::u8());
     let (bytes, _) = Loader::builder(one).build().unwrap().epoch().next().unwrap().unwrap();
     assert_eq!(bytes.shape(), [1, 3, image.height(), image.width()]);

@@ -2,7 +2,7 @@
 
 use super::Stackable;
 use crate::error::Result;
-use crate::image::{Image, ImageTensor};
+use crate::image::{Image, ImageTensor, LazyImage};
 use crate::memory::{Element, Shape};
 
 /// As numpy sees an image: `[H, W, C]` bytes.
@@ -16,6 +16,19 @@ impl Stackable for Image {
     fn write(&self, slot: &mut [u8]) -> Result<()> {
         slot.copy_from_slice(self.pixels());
         Ok(())
+    }
+}
+
+/// Decoded into its batch, as RGB.
+impl Stackable for LazyImage {
+    type Element = u8;
+
+    fn shape(&self) -> Shape {
+        [self.size().height, self.size().width, 3].into()
+    }
+
+    fn write(&self, slot: &mut [u8]) -> Result<()> {
+        self.decode()?.write(slot)
     }
 }
 

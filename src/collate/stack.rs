@@ -11,7 +11,7 @@ use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
 /// | a number or `bool` | [`HostTensor`] of shape `[N]` |
 /// | `[T; K]`, and arrays of arrays | `[N, K]`, `[N, K, L]` |
 /// | `Vec<T>`, all of one length | `[N, L]` |
-/// | `Image` | `[N, H, W, C]` of `u8` |
+/// | `Image`, `LazyImage` | `[N, H, W, C]` of `u8` |
 /// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
 /// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Limits, read_file};
+use crate::image::{LazyImage, Limits};
 use crate::rng::SampleRng;
 
 /// torchvision's `IMG_EXTENSIONS`, compared without regard to case.
@@ -22,8 +22,8 @@ const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif",
 /// root/dog/0001.jpg
 /// ```
 ///
-/// A sample is `(Image, i64)`: the image as RGB, and the number of its class. Classes are numbered in the order of
-/// their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
+/// A sample is `(LazyImage, i64)`: the image, decoded to RGB by the first transform, or when it is written into its batch;
+/// and the number of its class. Classes are numbered in the order of their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
 /// and directories (`.name`) are left out.
 ///
 /// Opening lists the names and opens no image; each is opened by its absolute path when its sample is loaded.
@@ -102,21 +102,14 @@ impl ImageFolder {
 }
 
 impl Dataset for ImageFolder {
-    type Sample = (Image, i64);
+    type Sample = (LazyImage, i64);
 
     fn len(&self) -> usize {
         self.files.len()
     }
 
-    fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(Image, i64)> {
-        let path = self.absolute(index);
-        let image = read_file(&path)
-            .map_err(|source| Error::new(ErrorKind::Io, "cannot read the file").with_source(source))
-            .and_then(|bytes| Image::decode(&bytes, &self.limits));
-        match image {
-            Ok(image) => Ok((image, self.label(index))),
-            Err(error) => Err(error.with_path(path)),
-        }
+    fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(LazyImage, i64)> {
+        Ok((LazyImage::open(self.absolute(index), &self.limits)?, self.label(index)))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {

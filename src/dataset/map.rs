@@ -28,7 +28,11 @@ impl<D: Dataset, T: Transform<D::Sample>> Dataset for Map<D, T> {
     }
 
     fn get(&self, index: usize, rng: &mut SampleRng) -> Result<T::Output> {
-        self.transform.apply(self.dataset.get(index, rng)?, rng)
+        // What fails here may be the file's fault: an image is decoded by its first transform.
+        self.transform.apply(self.dataset.get(index, rng)?, rng).map_err(|error| match self.dataset.path(index) {
+            Some(path) => error.with_path(path),
+            None => error,
+        })
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {

@@ -2,12 +2,13 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::lazy::format_of;
 use super::{Image, Size};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,21 +50,14 @@ impl Image {
     ///
     /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`].
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image> {
-        if bytes.is_empty() {
-            return Err(Error::new(ErrorKind::Decode, "the file is empty"));
-        }
-        match image::guess_format(bytes) {
-            Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, limits),
-            Ok(format) => decode_other(bytes, format, limits),
-            Err(_) => Err(Error::new(
-                ErrorKind::Decode,
-                "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, PNM), going by its first bytes",
-            )),
+        match format_of(bytes)? {
+            ImageFormat::Jpeg => decode_jpeg(bytes, limits),
+            format => decode_other(bytes, format, limits),
         }
     }
 }
 
-fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image> {
+pub(super) fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image> {
     let refused = |problem: &str| Error::new(ErrorKind::Decode, format!("cannot decode the JPEG: {problem}"));
     let failed = |source| Error::new(ErrorKind::Decode, "cannot decode the JPEG").with_source(source);
     if !has_end_marker(bytes) {
@@ -115,19 +109,24 @@ fn end_of_image(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Image> {
-    let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
-    let failed = |source| Error::new(ErrorKind::Decode, format!("cannot decode the {name}")).with_source(source);
+pub(super) fn decode_other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Image> {
+    let failed = failed(format);
     let mut reader = ImageReader::new(Cursor::new(bytes));
     reader.set_format(format);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let mut decoder = reader.into_decoder().map_err(&failed)?;
     let (width, height) = decoder.dimensions();
     let size = Size { height: height as usize, width: width as usize };
     limits.check(size)?;
     // Sixteen bytes a pixel is the widest that a decoder makes; the second half is for what it needs meanwhile.
     let mut allowed = image::Limits::default();
     allowed.max_alloc = Some((size.height * size.width) as u64 * 32 + (1 << 20));
-    decoder.set_limits(allowed).map_err(failed)?;
-    let pixels = DynamicImage::from_decoder(decoder).map_err(failed)?.into_rgb8();
+    decoder.set_limits(allowed).map_err(&failed)?;
+    let pixels = DynamicImage::from_decoder(decoder).map_err(&failed)?.into_rgb8();
     Image::new(size, 3, pixels.into_raw())
+}
+
+/// What makes an error of the decoder's.
+pub(super) fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
+    let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
+    move |source| Error::new(ErrorKind::Decode, format!("cannot decode the {name}")).with_source(source)
 }

@@ -2,13 +2,16 @@
 
 mod decode;
 mod geometry;
+mod lazy;
 mod resample;
 mod scratch;
+mod source;
 mod tensor;
 
 pub use decode::Limits;
 pub use geometry::{Rect, Size};
-pub(crate) use scratch::read_file;
+pub use lazy::LazyImage;
+pub use source::ImageSource;
 pub use tensor::{ImageTensor, Normalize};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::{Image, Rect, Size};
+use crate::image::{Image, ImageSource, Rect, Size};
 use crate::rng::SampleRng;
 
 /// Cuts out the middle of an image (`torchvision.transforms.v2.CenterCrop`); an image that is smaller gets black
@@ -30,11 +30,10 @@ impl CenterCrop {
     }
 }
 
-impl Transform<Image> for CenterCrop {
-    type Output = Image;
-
-    fn apply(&self, image: Image, _rng: &mut SampleRng) -> Result<Image> {
-        image.crop(self.rect(image.size()))
+impl CenterCrop {
+    fn of(&self, image: impl ImageSource, _rng: &mut SampleRng) -> Result<Image> {
+        let rect = self.rect(image.size());
+        image.into_crop(rect)
     }
 }
 

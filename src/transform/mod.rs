@@ -32,8 +32,8 @@ use crate::rng::SampleRng;
 /// assert_eq!(noisy.len(), 2);
 /// ```
 ///
-/// The transforms of images act on an `Image`, and on the image of an `(Image, label)` sample, whose label passes
-/// through, as in `torchvision.transforms.v2`.
+/// The transforms of images act on an `Image` or a `LazyImage`, and on the image of an `(image, label)` sample, whose label
+/// passes through, as in `torchvision.transforms.v2`.
 pub trait Transform<S>: Send + Sync {
     /// What the sample becomes.
     type Output: Send;
@@ -55,15 +55,24 @@ impl<S, O: Send, F: Fn(S, &mut SampleRng) -> Result<O> + Send + Sync> Transform<
     }
 }
 
-/// Lets a transform of images act on the image of an `(Image, label)` sample as well.
+/// Lets a transform, which has a method `of` for any [`ImageSource`](crate::image::ImageSource), act on images and on the
+/// image of an `(image, label)` sample.
 #[cfg(feature = "vision")]
 macro_rules! acts_on_images {
     ($transform:ty) => {
-        impl<L: Send> Transform<(Image, L)> for $transform {
+        impl<I: ImageSource> Transform<I> for $transform {
+            type Output = Image;
+
+            fn apply(&self, image: I, rng: &mut SampleRng) -> Result<Image> {
+                self.of(image, rng)
+            }
+        }
+
+        impl<I: ImageSource, L: Send> Transform<(I, L)> for $transform {
             type Output = (Image, L);
 
-            fn apply(&self, (image, label): (Image, L), rng: &mut SampleRng) -> Result<(Image, L)> {
-                Ok((self.apply(image, rng)?, label))
+            fn apply(&self, (image, label): (I, L), rng: &mut SampleRng) -> Result<(Image, L)> {
+                Ok((self.of(image, rng)?, label))
             }
         }
     };

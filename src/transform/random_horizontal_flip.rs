@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::{Image, ImageSource};
 use crate::rng::SampleRng;
 
 /// Mirrors an image left to right with probability `p` (`torchvision.transforms.v2.RandomHorizontalFlip`).
@@ -28,10 +28,9 @@ impl Default for RandomHorizontalFlip {
     }
 }
 
-impl Transform<Image> for RandomHorizontalFlip {
-    type Output = Image;
-
-    fn apply(&self, mut image: Image, rng: &mut SampleRng) -> Result<Image> {
+impl RandomHorizontalFlip {
+    fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
+        let mut image = image.into_image()?;
         if rng.bernoulli(self.p) {
             image.flip_horizontal();
         }

@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::{Image, Rect, Size};
+use crate::image::{Image, ImageSource, Rect, Size};
 use crate::rng::SampleRng;
 
 /// Cuts out a random part of an image and resizes it (`torchvision.transforms.v2.RandomResizedCrop`).
@@ -72,12 +72,10 @@ impl RandomResizedCrop {
     }
 }
 
-impl Transform<Image> for RandomResizedCrop {
-    type Output = Image;
-
-    fn apply(&self, image: Image, rng: &mut SampleRng) -> Result<Image> {
+impl RandomResizedCrop {
+    fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let rect = self.draw(image.size(), rng);
-        image.resized_crop(rect, self.size)
+        image.into_resized_crop(rect, self.size)
     }
 }
 

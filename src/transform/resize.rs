@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Size};
+use crate::image::{Image, ImageSource, Size};
 use crate::rng::SampleRng;
 
 /// Resizes an image (`torchvision.transforms.v2.Resize`): bilinear, with antialiasing.
@@ -42,15 +42,11 @@ impl Resize {
     }
 }
 
-impl Transform<Image> for Resize {
-    type Output = Image;
-
-    /// # Errors
-    ///
-    /// If the image, or what it is to become, has no pixels, or is too large.
-    fn apply(&self, image: Image, _rng: &mut SampleRng) -> Result<Image> {
+impl Resize {
+    fn of(&self, image: impl ImageSource, _rng: &mut SampleRng) -> Result<Image> {
         let target = self.target(image.size());
-        image.resize(target).map_err(|error| match error.kind() {
+        let resized = image.into_image()?.resize(target);
+        resized.map_err(|error| match error.kind() {
             ErrorKind::Limit => error,
             _ => Error::new(ErrorKind::Decode, "cannot resize the image").with_source(error),
         })

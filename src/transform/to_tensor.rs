@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Transform;
 use crate::error::Result;
-use crate::image::{Image, ImageTensor, Normalize};
+use crate::image::{ImageSource, ImageTensor, Normalize};
 use crate::memory::Element;
 use crate::rng::SampleRng;
 
@@ -56,21 +56,19 @@ fn unit(byte: usize) -> f32 {
     byte as f32 * RECIPROCAL
 }
 
-impl<T: Element> Transform<Image> for ToTensor<T> {
+/// An error if the image has another number of channels than there are means.
+impl<T: Element, I: ImageSource> Transform<I> for ToTensor<T> {
     type Output = ImageTensor<T>;
 
-    /// # Errors
-    ///
-    /// If the image has another number of channels than there are means.
-    fn apply(&self, image: Image, _rng: &mut SampleRng) -> Result<ImageTensor<T>> {
-        ImageTensor::new(image, Arc::clone(&self.tables))
+    fn apply(&self, image: I, _rng: &mut SampleRng) -> Result<ImageTensor<T>> {
+        ImageTensor::new(image.into_image()?, Arc::clone(&self.tables))
     }
 }
 
-impl<T: Element, L: Send> Transform<(Image, L)> for ToTensor<T> {
+impl<T: Element, I: ImageSource, L: Send> Transform<(I, L)> for ToTensor<T> {
     type Output = (ImageTensor<T>, L);
 
-    fn apply(&self, (image, label): (Image, L), rng: &mut SampleRng) -> Result<Self::Output> {
+    fn apply(&self, (image, label): (I, L), rng: &mut SampleRng) -> Result<Self::Output> {
         Ok((self.apply(image, rng)?, label))
     }
 }
@@ -78,6 +76,7 @@ impl<T: Element, L: Send> Transform<(Image, L)> for ToTensor<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Image;
 
     #[test]
     fn u8_keeps_the_bytes() {
