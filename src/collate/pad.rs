@@ -169,26 +169,34 @@ impl<S: Stackable, L: Element> Debug for PadPart<S, L> {
     }
 }
 
+/// What `Collate` asks for beside `finish`: the same for lengths and for a mask.
+macro_rules! pad_part {
+    ($sample:ty, $beside:ty) => {
+        type Part = PadPart<$sample, $beside>;
+
+        fn start(&self, plan: BatchPlan<'_>) -> Self::Part {
+            PadPart::new(plan)
+        }
+
+        fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part {
+            part.split_off(at)
+        }
+
+        fn push(&self, part: &mut Self::Part, sample: $sample) -> Result<()> {
+            part.push(sample)
+        }
+
+        fn unite(&self, part: &mut Self::Part, next: Self::Part) {
+            part.unite(next);
+        }
+    };
+}
+pub(super) use pad_part;
+
 impl<T: Element, S: Stackable<Element = T>> Collate<S> for Pad<T> {
     /// Values `[N, M, …]` and lengths `[N]`.
     type Batch = (HostTensor<T>, HostTensor<i64>);
-    type Part = PadPart<S, i64>;
-
-    fn start(&self, plan: BatchPlan<'_>) -> Self::Part {
-        PadPart::new(plan)
-    }
-
-    fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part {
-        part.split_off(at)
-    }
-
-    fn push(&self, part: &mut Self::Part, sample: S) -> Result<()> {
-        part.push(sample)
-    }
-
-    fn unite(&self, part: &mut Self::Part, next: Self::Part) {
-        part.unite(next);
-    }
+    pad_part! { S, i64 }
 
     fn finish(&self, part: Self::Part) -> Result<Self::Batch> {
         self.pad(part, |lengths, len, _| {

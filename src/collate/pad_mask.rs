@@ -1,5 +1,6 @@
 //! `PadMask`: padded sequences, with a mask that tells values from padding.
 
+use super::pad::pad_part;
 use super::{Collate, Pad, PadPart, Stackable};
 use crate::error::Result;
 use crate::memory::{BatchPlan, Element, HostTensor, Shape};
@@ -37,23 +38,7 @@ impl<T> PadMask<T> {
 impl<T: Element, S: Stackable<Element = T>> Collate<S> for PadMask<T> {
     /// Values `[N, M, …]` and mask `[N, M]`.
     type Batch = (HostTensor<T>, HostTensor<bool>);
-    type Part = PadPart<S, bool>;
-
-    fn start(&self, plan: BatchPlan<'_>) -> Self::Part {
-        PadPart::new(plan)
-    }
-
-    fn split_off(&self, part: &mut Self::Part, at: usize) -> Self::Part {
-        part.split_off(at)
-    }
-
-    fn push(&self, part: &mut Self::Part, sample: S) -> Result<()> {
-        part.push(sample)
-    }
-
-    fn unite(&self, part: &mut Self::Part, next: Self::Part) {
-        part.unite(next);
-    }
+    pad_part! { S, bool }
 
     fn finish(&self, part: Self::Part) -> Result<Self::Batch> {
         self.0.pad(part, |mask, len, padded| {

@@ -6,84 +6,18 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::IterableLoader;
-use super::line::{Finished, Line, Load, Source, discard, guarded};
+use super::line::{Finished, Line, discard, guarded};
 use super::pace::{JOB, Job, Pace};
+use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rng::SampleRng;
-
-/// The samples of one epoch of an iterable dataset.
-pub(super) struct Streamed<I> {
-    pub(super) dataset: Arc<I>,
-    pub(super) seed: u64,
-    pub(super) epoch: u64,
-}
-
-/// The records of one batch.
-pub(super) struct Records<R> {
-    entries: Vec<Entry<R>>,
-    /// How many the batches have whose buffers it shares.
-    capacity: usize,
-}
-
-/// One record on its way into a batch.
-struct Entry<R> {
-    name: SampleName,
-    /// Taken by whoever decodes it.
-    record: Mutex<Option<Result<R>>>,
-}
-
-impl<I: IterableDataset + 'static> Source for Streamed<I> {
-    type Sample = I::Sample;
-    type Work = Records<I::Record>;
-
-    fn len(&self, work: &Self::Work) -> usize {
-        work.entries.len()
-    }
-
-    fn capacity(&self, work: &Self::Work) -> usize {
-        work.capacity
-    }
-
-    fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = I::Sample> {
-        Decoding { source: self, entries: &work.entries }
-    }
-
-    fn name(&self, work: &Self::Work, slot: usize) -> SampleName {
-        work.entries[slot].name
-    }
-
-    fn path(&self, name: SampleName) -> Option<PathBuf> {
-        name.shard.and_then(|shard| self.dataset.path(shard))
-    }
-}
-
-/// The records of a batch, becoming samples.
-struct Decoding<'a, I: IterableDataset> {
-    source: &'a Streamed<I>,
-    entries: &'a [Entry<I::Record>],
-}
-
-impl<I: IterableDataset> Load for Decoding<'_, I> {
-    type Sample = I::Sample;
-
-    fn load(&self, slot: usize) -> Result<I::Sample> {
-        let Streamed { dataset, seed, epoch } = self.source;
-        let Entry { name, record } = &self.entries[slot];
-        let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
-        // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
-        let place = name.shard.unwrap_or(0) << 40 | name.index;
-        dataset.decode(record, &mut SampleRng::new(*seed, *epoch, place))
-    }
-}
 
 /// How far an epoch has come: what a resume needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,7 +98,7 @@ where
     C: Collate<I::Sample> + 'static,
 {
     pub(super) fn new(line: Arc<Line<Streamed<I>, C>>, loader: &IterableLoader<I, C>, progress: Progress) -> Self {
-        let lane = |&(shard, dealt)| Lane { shard, dealt, reader: Reader::Closed, records: VecDeque::new() };
+        let lane = |&(shard, dealt): &(usize, usize)| Lane { dealt, ..Lane::closed(shard) };
         let rotation = Rotation {
             lanes: progress.open.iter().map(lane).collect(),
             progress,
@@ -336,7 +270,7 @@ where
             let was_dealt = record.is_some();
             if let Some(record) = record {
                 let name = SampleName { shard: Some(lane.shard), index: lane.dealt };
-                pending.push(Entry { name, record: Mutex::new(Some(record)) });
+                pending.push(Entry::new(name, record));
                 lane.dealt += 1;
                 progress.records += 1;
             }

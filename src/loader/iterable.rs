@@ -7,10 +7,11 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 
 use super::delivery::{Clock, Delivery};
-use super::intake::{Intake, Progress, Streamed, shards_of};
+use super::intake::{Intake, Progress, shards_of};
 use super::line::{Line, Shared};
 use super::pace::Pace;
 use super::state::Unit;
+use super::streamed::Streamed;
 use super::watch::Watch;
 use super::{IterableEpoch, LoaderBuilder, LoaderState, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
@@ -158,8 +159,8 @@ where
         Ok(self.start(state.epoch(), progress))
     }
 
-    #[allow(clippy::len_without_is_empty, reason = "an unknown length is not known to be zero either")]
     /// How many batches an epoch has, if the dataset knows its length and there is one rank.
+    #[allow(clippy::len_without_is_empty, reason = "an unknown length is not known to be zero either")]
     pub fn len(&self) -> Option<usize> {
         let len = self.dataset.len().filter(|_| self.dealt.1 == 1)?;
         Some(if self.drop_last { len / self.batch_size } else { len.div_ceil(self.batch_size) })

@@ -12,7 +12,8 @@ use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::Result;
 
-/// One pass over an iterable dataset: an iterator over its batches, made by [`IterableLoader::epoch`](crate::IterableLoader::epoch).
+/// One pass over an iterable dataset: an iterator over its batches, made by
+/// [`IterableLoader::epoch`](crate::IterableLoader::epoch).
 ///
 /// An `Err` is one batch that could not be made; the iteration goes on behind it.
 pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
@@ -30,7 +31,8 @@ where
     I: IterableDataset + 'static,
     C: Collate<I::Sample> + 'static,
 {
-    /// The state between the batch that was delivered last and the next one, for [`IterableLoader::resume`](crate::IterableLoader::resume); this rank's.
+    /// The state between the batch that was delivered last and the next one, for
+    /// [`IterableLoader::resume`](crate::IterableLoader::resume); this rank's.
     pub fn state(&self) -> LoaderState {
         self.state.clone()
     }

@@ -14,6 +14,7 @@ mod pace;
 mod settings;
 mod state;
 mod state_text;
+mod streamed;
 mod watch;
 mod workers;
 

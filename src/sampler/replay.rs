@@ -48,7 +48,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// If it is more epochs away than anybody has trained.
+    /// If it is too many epochs away.
     pub(super) fn draw<T>(
         &self,
         epoch: u64,
@@ -56,7 +56,7 @@ impl Replay {
         skip: impl Fn(&mut Generator),
         draw: impl FnOnce(&mut Generator) -> Result<T>,
     ) -> Result<T> {
-        /// A day's work where an epoch is a million samples, and more likely a damaged state.
+        /// More epochs than anybody has trained, and minutes of work where one is a million samples: a damaged state.
         const FARTHEST: u64 = 1 << 20;
         // Not locked while drawing, which can take long.
         let nearest = {
