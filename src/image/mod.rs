@@ -11,6 +11,7 @@ mod tensor;
 pub use decode::Limits;
 pub use geometry::{Rect, Size};
 pub use lazy::LazyImage;
+pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;
 pub use tensor::{ImageTensor, Normalize};
 
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(Image::new((2, 2), 2, vec![0; 8]).unwrap_err().kind(), ErrorKind::Decode);
         assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
         let strip = Image::new((1, 65_500), 3, vec![0; 3 * 65_500]).unwrap();
-        assert_eq!(strip.resize((256, 16_768_000)).unwrap_err().kind(), ErrorKind::Limit);
+        assert_eq!(strip.resize((256, 16_768_000), Interpolation::Bilinear).unwrap_err().kind(), ErrorKind::Limit);
         let far = Rect { top: isize::MAX, left: isize::MIN, height: 2, width: 2 };
         assert_eq!(strip.crop(far).unwrap().pixels(), [0; 12]);
         assert_eq!(strip.crop(Rect { top: 0, left: 0, height: 0, width: 3 }).unwrap_err().kind(), ErrorKind::Decode);

@@ -1,4 +1,4 @@
-//! Resampling, as PIL does it for a downscale: bilinear with antialiasing.
+//! Resampling, as PIL does it.
 
 use std::cell::RefCell;
 
@@ -8,6 +8,46 @@ use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resize
 
 use super::{Image, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Interpolation {
+    /// The nearest pixel.
+    Nearest,
+    /// The mean of the pixels around.
+    Box,
+    /// Linear in both directions.
+    #[default]
+    Bilinear,
+    /// A Hamming window, sharper than [`Bilinear`](Interpolation::Bilinear).
+    Hamming,
+    /// Cubic in both directions.
+    Bicubic,
+    /// Lanczos with three lobes.
+    Lanczos,
+}
+
+/// How an image is resampled: bilinear with antialiasing by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resampling {
+    /// Between which pixels, and how.
+    pub interpolation: Interpolation,
+    /// Whether a smaller image averages over all pixels that fall together in one. PIL always does.
+    pub antialias: bool,
+}
+
+impl Default for Resampling {
+    fn default() -> Self {
+        Interpolation::default().into()
+    }
+}
+
+/// With antialiasing.
+impl From<Interpolation> for Resampling {
+    fn from(interpolation: Interpolation) -> Self {
+        Resampling { interpolation, antialias: true }
+    }
+}
 
 thread_local! {
     /// Keeps its coefficient and row buffers between pictures.
@@ -20,8 +60,8 @@ impl Image {
     /// # Errors
     ///
     /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](super::Limits) allow by default.
-    pub fn resize(&self, size: impl Into<Size>) -> Result<Image> {
-        self.resized_crop(Rect::all(self.size()), size)
+    pub fn resize(&self, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
+        self.resized_crop(Rect::all(self.size()), size, resampling)
     }
 
     /// The part inside `rect`, resampled to `size`: bilinear with antialiasing, within one level of what PIL and
@@ -33,8 +73,8 @@ impl Image {
     ///
     /// If `rect` is not inside the image, `rect` or `size` is empty, or `size` has more pixels than
     /// [`Limits`](super::Limits) allow by default.
-    pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>) -> Result<Image> {
-        let size = size.into();
+    pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
+        let (size, resampling) = (size.into(), resampling.into());
         let refuse = |problem: String| Err(Error::new(ErrorKind::Decode, problem));
         if !rect.is_inside(self.size()) {
             return refuse(format!("{rect:?} is not inside an image of {}", self.size()));
@@ -47,9 +87,9 @@ impl Image {
         }
         let mut resized = Image::transformed(size, self.channels())?;
         let outcome = match self.channels() {
-            1 => resample::<U8>(self, rect, &mut resized),
-            3 => resample::<U8x3>(self, rect, &mut resized),
-            _ => resample::<U8x4>(self, rect, &mut resized),
+            1 => resample::<U8>(self, rect, &mut resized, resampling),
+            3 => resample::<U8x3>(self, rect, &mut resized, resampling),
+            _ => resample::<U8x4>(self, rect, &mut resized, resampling),
         };
         match outcome {
             Ok(()) => Ok(resized),
@@ -63,6 +103,7 @@ fn resample<P: PixelTrait>(
     source: &Image,
     rect: Rect,
     target: &mut Image,
+    Resampling { interpolation, antialias }: Resampling,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (height, width) = (u32::try_from(target.height())?, u32::try_from(target.width())?);
     let (top, left) = (u32::try_from(rect.top)?, u32::try_from(rect.left)?);
@@ -73,8 +114,20 @@ fn resample<P: PixelTrait>(
     )?;
     let part = TypedCroppedImage::from_ref(&all, left, top, u32::try_from(rect.width)?, u32::try_from(rect.height)?)?;
     let mut out = TypedImage::<P>::from_buffer(width, height, target.pixels_mut())?;
-    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&part, &mut out, &bilinear))?;
+    let filter = match interpolation {
+        Interpolation::Nearest | Interpolation::Box => FilterType::Box,
+        Interpolation::Bilinear => FilterType::Bilinear,
+        Interpolation::Hamming => FilterType::Hamming,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+        Interpolation::Lanczos => FilterType::Lanczos3,
+    };
+    let algorithm = match (interpolation, antialias) {
+        (Interpolation::Nearest, _) => ResizeAlg::Nearest,
+        (_, true) => ResizeAlg::Convolution(filter),
+        (_, false) => ResizeAlg::Interpolation(filter),
+    };
+    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
+    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&part, &mut out, &options))?;
     Ok(())
 }
 
@@ -92,7 +145,7 @@ mod tests {
     fn a_crop_of_the_same_size_is_copied() {
         let image = noise(9, 7, 3);
         let rect = Rect { top: 2, left: 1, height: 5, width: 4 };
-        assert_eq!(image.resized_crop(rect, (5, 4)).unwrap(), image.crop(rect).unwrap());
+        assert_eq!(image.resized_crop(rect, (5, 4), Interpolation::Bilinear).unwrap(), image.crop(rect).unwrap());
     }
 
     #[test]
@@ -107,9 +160,9 @@ mod tests {
                 other.pixels_mut()[row.clone()].copy_from_slice(&image.pixels()[row]);
             }
             for size in [(10, 10), (64, 48)] {
-                let expected = image.crop(rect).unwrap().resize(size).unwrap();
-                assert_eq!(image.resized_crop(rect, size).unwrap(), expected);
-                assert_eq!(other.resized_crop(rect, size).unwrap(), expected);
+                let expected = image.crop(rect).unwrap().resize(size, Interpolation::Bilinear).unwrap();
+                assert_eq!(image.resized_crop(rect, size, Interpolation::Bilinear).unwrap(), expected);
+                assert_eq!(other.resized_crop(rect, size, Interpolation::Bilinear).unwrap(), expected);
             }
         }
     }
@@ -118,15 +171,17 @@ mod tests {
     fn halving_averages() {
         // A triangle filter of a 2:1 downscale weighs 1/8, 3/8, 3/8, 1/8: constant pairs in the middle stay.
         let image = Image::new((1, 8), 1, vec![10, 10, 10, 10, 90, 90, 90, 90]).unwrap();
-        assert_eq!(image.resize((1, 4)).unwrap().pixels(), [10, 20, 80, 90]);
+        assert_eq!(image.resize((1, 4), Interpolation::Bilinear).unwrap().pixels(), [10, 20, 80, 90]);
     }
 
     #[test]
     fn nothing_cannot_be_resampled() {
         let image = noise(4, 4, 3);
-        assert!(image.resize((0, 3)).is_err());
-        assert!(image.resized_crop(Rect { top: 0, left: 0, height: 0, width: 1 }, 3).is_err());
-        assert!(image.resized_crop(Rect { top: 3, left: 0, height: 2, width: 1 }, 3).is_err());
-        assert!(image.resized_crop(Rect { top: -1, left: 0, height: 2, width: 1 }, 3).is_err());
+        assert!(image.resize((0, 3), Interpolation::Bilinear).is_err());
+        assert!(image.resized_crop(Rect { top: 0, left: 0, height: 0, width: 1 }, 3, Interpolation::Bilinear).is_err());
+        assert!(image.resized_crop(Rect { top: 3, left: 0, height: 2, width: 1 }, 3, Interpolation::Bilinear).is_err());
+        assert!(
+            image.resized_crop(Rect { top: -1, left: 0, height: 2, width: 1 }, 3, Interpolation::Bilinear).is_err()
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! `ImageSource`: what a transform of images needs of one, decoded or not.
 
-use super::{Image, LazyImage, Rect, Size};
+use super::{Image, LazyImage, Rect, Resampling, Size};
 use crate::error::Result;
 
 /// An image that a transform can begin with: an [`Image`], or a [`LazyImage`] that is decoded as far as is needed.
 pub trait ImageSource: Send {
+    /// What a resize makes of it: of an image another one, of a lazy one a lazy one.
+    type Resized: ImageSource;
+
     /// Height and width in pixels.
     fn size(&self) -> Size;
 
@@ -27,10 +30,19 @@ pub trait ImageSource: Send {
     /// # Errors
     ///
     /// If it cannot be decoded, or as [`Image::resized_crop`].
-    fn into_resized_crop(self, rect: Rect, size: Size) -> Result<Image>;
+    fn into_resized_crop(self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image>;
+
+    /// All of it, resampled; see [`Image::resize`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::resize`]; if it cannot be decoded, then now or when its pixels are asked for.
+    fn into_resized(self, size: Size, resampling: Resampling) -> Result<Self::Resized>;
 }
 
 impl ImageSource for Image {
+    type Resized = Image;
+
     fn size(&self) -> Size {
         self.size()
     }
@@ -43,12 +55,18 @@ impl ImageSource for Image {
         self.crop(rect)
     }
 
-    fn into_resized_crop(self, rect: Rect, size: Size) -> Result<Image> {
-        self.resized_crop(rect, size)
+    fn into_resized_crop(self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
+        self.resized_crop(rect, size, resampling)
+    }
+
+    fn into_resized(self, size: Size, resampling: Resampling) -> Result<Image> {
+        self.resize(size, resampling)
     }
 }
 
 impl ImageSource for LazyImage {
+    type Resized = Image;
+
     fn size(&self) -> Size {
         self.size()
     }
@@ -61,8 +79,12 @@ impl ImageSource for LazyImage {
         self.decode_region(rect)
     }
 
-    fn into_resized_crop(self, rect: Rect, size: Size) -> Result<Image> {
+    fn into_resized_crop(self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
         // Resampling reads from the whole as well as from a crop of it: no copy where all is decoded anyway.
-        self.decode()?.resized_crop(rect, size)
+        self.decode()?.resized_crop(rect, size, resampling)
+    }
+
+    fn into_resized(self, size: Size, resampling: Resampling) -> Result<Image> {
+        self.decode()?.resize(size, resampling)
     }
 }

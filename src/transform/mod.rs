@@ -55,23 +55,26 @@ impl<S, O: Send, F: Fn(S, &mut SampleRng) -> Result<O> + Send + Sync> Transform<
     }
 }
 
-/// Lets a transform, which has a method `of` for any [`ImageSource`](crate::image::ImageSource), act on images and on the
-/// image of an `(image, label)` sample.
+/// Lets a transform, which has a method `of` for any [`ImageSource`](crate::image::ImageSource) `I`, act on images and on
+/// the image of an `(image, label)` sample. What `of` returns is an `Image`, or what the arrow points at.
 #[cfg(feature = "vision")]
 macro_rules! acts_on_images {
     ($transform:ty) => {
+        acts_on_images!($transform => crate::image::Image);
+    };
+    ($transform:ty => $output:ty) => {
         impl<I: ImageSource> Transform<I> for $transform {
-            type Output = Image;
+            type Output = $output;
 
-            fn apply(&self, image: I, rng: &mut SampleRng) -> Result<Image> {
+            fn apply(&self, image: I, rng: &mut SampleRng) -> Result<Self::Output> {
                 self.of(image, rng)
             }
         }
 
         impl<I: ImageSource, L: Send> Transform<(I, L)> for $transform {
-            type Output = (Image, L);
+            type Output = ($output, L);
 
-            fn apply(&self, (image, label): (I, L), rng: &mut SampleRng) -> Result<(Image, L)> {
+            fn apply(&self, (image, label): (I, L), rng: &mut SampleRng) -> Result<Self::Output> {
                 Ok((self.of(image, rng)?, label))
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::{Image, ImageSource, Rect, Size};
+use crate::image::{Image, ImageSource, Rect, Resampling, Size};
 use crate::rng::SampleRng;
 
 /// Cuts out a random part of an image and resizes it (`torchvision.transforms.v2.RandomResizedCrop`).
@@ -75,7 +75,7 @@ impl RandomResizedCrop {
 impl RandomResizedCrop {
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let rect = self.draw(image.size(), rng);
-        image.into_resized_crop(rect, self.size)
+        image.into_resized_crop(rect, self.size, Resampling::default())
     }
 }
 

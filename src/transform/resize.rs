@@ -2,7 +2,7 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, ImageSource, Size};
+use crate::image::{ImageSource, Resampling, Size};
 use crate::rng::SampleRng;
 
 /// Resizes an image (`torchvision.transforms.v2.Resize`): bilinear, with antialiasing.
@@ -43,17 +43,16 @@ impl Resize {
 }
 
 impl Resize {
-    fn of(&self, image: impl ImageSource, _rng: &mut SampleRng) -> Result<Image> {
+    fn of<I: ImageSource>(&self, image: I, _rng: &mut SampleRng) -> Result<I::Resized> {
         let target = self.target(image.size());
-        let resized = image.into_image()?.resize(target);
-        resized.map_err(|error| match error.kind() {
+        image.into_resized(target, Resampling::default()).map_err(|error| match error.kind() {
             ErrorKind::Limit => error,
             _ => Error::new(ErrorKind::Decode, "cannot resize the image").with_source(error),
         })
     }
 }
 
-acts_on_images!(Resize);
+acts_on_images!(Resize => I::Resized);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,157 @@
+//! Every transform against torchvision 0.26 on PIL images: `fixtures/golden/transforms`, made by the script beside it.
+//!
+//! `GOLDEN_TRANSFORMS=DIR cargo test --test transforms` checks a folder of golden arrays of your own, which
+//! `make golden-transforms IMAGES=DIR` makes of any pictures.
+#![cfg(feature = "vision")]
+
+mod color;
+mod geometry;
+mod tensors;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use sutler::image::Image;
+
+/// A line of `manifest.jsonl`.
+#[derive(Deserialize)]
+struct Row {
+    image: String,
+    transform: String,
+    parameters: Value,
+    /// What torchvision said; then there is no array.
+    error: Option<String>,
+    #[serde(default)]
+    dtype: String,
+    #[serde(default)]
+    shape: Vec<usize>,
+    #[serde(default)]
+    file: String,
+    #[serde(default)]
+    offset: usize,
+    #[serde(default)]
+    length: usize,
+}
+
+/// What a transform made, in the order of the golden array's layout.
+enum Output {
+    Bytes(Vec<usize>, Vec<u8>),
+    Floats(Vec<usize>, Vec<f32>),
+}
+
+impl From<Image> for Output {
+    fn from(image: Image) -> Self {
+        Output::Bytes(vec![image.height(), image.width(), image.channels()], image.pixels().to_vec())
+    }
+}
+
+/// How far from torchvision a transform may be.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    /// Of any value, in levels.
+    most: f64,
+    /// The share of the values that may differ at all.
+    share: f64,
+}
+
+const EXACT: Tolerance = Tolerance { most: 0.0, share: 0.0 };
+
+/// A transform's name in the manifest, what applies it to an image, and how near the result must be.
+type Check = (&'static str, fn(&Image, &Value) -> sutler::Result<Output>, Tolerance);
+
+fn checks() -> impl Iterator<Item = &'static Check> {
+    color::CHECKS.iter().chain(geometry::CHECKS).chain(tensors::CHECKS)
+}
+
+fn folder() -> PathBuf {
+    match std::env::var_os("GOLDEN_TRANSFORMS") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden/transforms"),
+    }
+}
+
+/// What became of the rows of one transform.
+#[derive(Default)]
+struct Outcome {
+    rows: usize,
+    values: usize,
+    different: usize,
+    most: f64,
+    problems: Vec<String>,
+}
+
+#[test]
+fn every_transform_is_torchvisions() {
+    let folder = folder();
+    let manifest = folder.join("manifest.jsonl");
+    let manifest = fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
+    let (mut files, mut sources) = (HashMap::<String, Vec<u8>>::new(), HashMap::<String, Image>::new());
+    let mut outcomes = BTreeMap::<String, Outcome>::new();
+    for line in manifest.lines() {
+        let row: Row = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let bytes: &[u8] = match row.error {
+            Some(_) => &[],
+            None => {
+                let path = folder.join(&row.file);
+                let file = files.entry(row.file.clone()).or_insert_with(|| fs::read(path).expect("an array's file"));
+                &file[row.offset..row.offset + row.length]
+            }
+        };
+        if row.transform == "input" {
+            let image = Image::new((row.shape[0], row.shape[1]), row.shape[2], bytes.to_vec()).unwrap();
+            sources.insert(row.image, image);
+            continue;
+        }
+        let outcome = outcomes.entry(row.transform.clone()).or_default();
+        let Some((_, apply, _)) = checks().find(|(name, ..)| *name == row.transform) else { continue };
+        outcome.rows += 1;
+        let problem = |what: &str| format!("{} of {} {}: {what}", row.transform, row.image, row.parameters);
+        match (apply(&sources[&row.image], &row.parameters), &row.error) {
+            (Ok(output), None) => match differences(&output, &row, bytes) {
+                Some(differences) => {
+                    outcome.values += differences.len();
+                    outcome.different += differences.iter().filter(|difference| **difference > 0.0).count();
+                    outcome.most = differences.iter().copied().fold(outcome.most, f64::max);
+                }
+                None => outcome.problems.push(problem("another shape or type")),
+            },
+            (Err(_), Some(_)) => {}
+            (Ok(_), Some(error)) => outcome.problems.push(problem(&format!("torchvision refuses it ({error})"))),
+            (Err(error), None) => outcome.problems.push(problem(&error.to_string())),
+        }
+    }
+    println!("{:<28} {:>6} {:>10} {:>10} {:>8}", "transform", "rows", "values", "different", "most");
+    let mut problems = Vec::new();
+    for (name, outcome) in outcomes {
+        let Outcome { rows, values, different, most, .. } = outcome;
+        println!("{name:<28} {rows:>6} {values:>10} {different:>10} {most:>8}");
+        problems.extend(outcome.problems);
+        match checks().find(|(checked, ..)| *checked == name) {
+            None => {}
+            Some((.., tolerance)) => {
+                let allowed = (values as f64 * tolerance.share).floor() as usize;
+                if most > tolerance.most || different > allowed {
+                    problems.push(format!("{name}: {different} of {values} values differ, by up to {most}"));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// By how much each value is off; `None` where shape or type are others.
+fn differences(output: &Output, row: &Row, bytes: &[u8]) -> Option<Vec<f64>> {
+    match output {
+        Output::Bytes(shape, values) if row.dtype == "u8" && *shape == row.shape => {
+            Some(values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b))).collect())
+        }
+        Output::Floats(shape, values) if row.dtype == "f32" && *shape == row.shape => {
+            let golden = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            Some(values.iter().zip(golden).map(|(a, b)| f64::from((a - b).abs())).collect())
+        }
+        _ => None,
+    }
+}
