@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sutler::image::{Image, ImageTensor, Limits, Normalize};
+use sutler::image::{DecodeOptions, Image, ImageTensor, Normalize};
 use sutler::transform::{RandomHorizontalFlip, RandomResizedCrop, ToTensor, Transform};
 use sutler::{Dataset, Element, Generator, ImageFolder, Loader, RandomSampler, SampleRng, Sampler};
 
@@ -167,7 +167,7 @@ impl<T: Element + Default> BareLoop<'_, T> {
         file.clear();
         std::fs::File::open(&path)?.read_to_end(file)?;
         let rng = &mut SampleRng::new(SEED, epoch, index);
-        let image = Image::decode(file, &Limits::default()).map_err(|error| error.with_path(path))?;
+        let image = Image::decode(file, &DecodeOptions::default()).map_err(|error| error.with_path(path))?;
         let image = self.flip.apply(self.crop.apply(image, rng)?, rng)?;
         Ok(self.to_tensor.apply(image, rng)?)
     }

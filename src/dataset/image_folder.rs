@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{LazyImage, Limits};
+use crate::image::{DecodeOptions, LazyImage};
 use crate::rng::SampleRng;
 
 /// torchvision's `IMG_EXTENSIONS`, compared without regard to case.
@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif",
 /// root/dog/0001.jpg
 /// ```
 ///
-/// A sample is `(LazyImage, i64)`: the image, decoded to RGB by the first transform, or when it is written into its batch;
+/// A sample is `(LazyImage, i64)`: the image, decoded by the first transform, or when it is written into its batch;
 /// and the number of its class. Classes are numbered in the order of their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
 /// and directories (`.name`) are left out.
 ///
@@ -35,7 +35,7 @@ pub struct ImageFolder {
     /// What people call them.
     classes: Vec<String>,
     files: Vec<Entry>,
-    limits: Limits,
+    options: DecodeOptions,
 }
 
 /// An image file. There may be ten million of them, so only what differs is stored.
@@ -77,12 +77,12 @@ impl ImageFolder {
             );
             return Err(Error::new(ErrorKind::Io, problem).with_path(root));
         }
-        Ok(ImageFolder { root, directories, classes, files, limits: Limits::default() })
+        Ok(ImageFolder { root, directories, classes, files, options: DecodeOptions::default() })
     }
 
-    /// What an image file may ask for.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    /// How the images are decoded.
+    pub fn decode_options(mut self, options: DecodeOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -109,7 +109,7 @@ impl Dataset for ImageFolder {
     }
 
     fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(LazyImage, i64)> {
-        Ok((LazyImage::open(self.absolute(index), &self.limits)?, self.label(index)))
+        Ok((LazyImage::open(self.absolute(index), &self.options)?, self.label(index)))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {

@@ -2,15 +2,19 @@
 
 mod decode;
 mod geometry;
+mod header;
+mod jpeg;
 mod lazy;
+mod options;
+mod orientation;
 mod resample;
 mod scratch;
 mod source;
 mod tensor;
 
-pub use decode::Limits;
 pub use geometry::{Rect, Size};
 pub use lazy::LazyImage;
+pub use options::{ColorMode, DecodeOptions, JpegDecoder, Limits};
 pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;
 pub use tensor::{ImageTensor, Normalize};
@@ -109,9 +113,8 @@ impl Image {
     pub fn crop(&self, rect: Rect) -> Result<Image> {
         let mut cropped = Image::transformed(rect.size(), self.channels)?;
         let row_bytes = rect.width * self.channels;
-        // Where the rectangle and the image overlap, in the image's coordinates.
-        let left = rect.left.clamp(0, self.width() as isize);
-        let right = rect.left.saturating_add_unsigned(rect.width).clamp(left, self.width() as isize);
+        let Rect { left, width, .. } = rect.within(self.size());
+        let right = left.saturating_add_unsigned(width);
         for (row, out) in cropped.pixels_mut().chunks_exact_mut(row_bytes.max(1)).enumerate() {
             let y = rect.top.saturating_add_unsigned(row);
             if y < 0 || y >= self.height() as isize || left == right {
@@ -126,6 +129,11 @@ impl Image {
             out[before + inside..].fill(0);
         }
         Ok(cropped)
+    }
+
+    /// As [`crop`](Image::crop), without a copy where that is all of the image.
+    fn cropped(self, rect: Rect) -> Result<Image> {
+        if rect == Rect::all(self.size()) { Ok(self) } else { self.crop(rect) }
     }
 
     /// Mirrors the image left to right.

@@ -6,8 +6,10 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
+use super::geometry::Part;
 use super::{Image, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats::{Stage, timed};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,6 +51,30 @@ impl From<Interpolation> for Resampling {
     }
 }
 
+impl Resampling {
+    /// Which pixels of an image of size `from` those inside `rect` are made of, once it is resampled to size `to`.
+    pub(super) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
+        // How far each filter reaches, in pixels of the smaller of the two images.
+        let reach = match self.interpolation {
+            Interpolation::Nearest | Interpolation::Box => 0.5,
+            Interpolation::Bilinear | Interpolation::Hamming => 1.0,
+            Interpolation::Bicubic => 2.0,
+            Interpolation::Lanczos => 3.0,
+        };
+        let span = |start: isize, len: usize, to: usize, from: usize| {
+            let scale = from as f64 / to as f64;
+            let reach = reach * if self.antialias { scale.max(1.0) } else { 1.0 };
+            // One more on either side, so that rounding is no question.
+            let first = ((start as f64 + 0.5) * scale - reach).floor() as isize - 1;
+            let last = ((start as f64 + len as f64 - 0.5) * scale + reach).ceil() as isize + 1;
+            (first, (last - first) as usize)
+        };
+        let (top, height) = span(rect.top, rect.height, to.height, from.height);
+        let (left, width) = span(rect.left, rect.width, to.width, from.width);
+        Rect { top, left, height, width }.within(from)
+    }
+}
+
 thread_local! {
     /// Keeps its coefficient and row buffers between pictures.
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
@@ -82,15 +108,21 @@ impl Image {
         if rect.height == 0 || rect.width == 0 || size.height == 0 || size.width == 0 {
             return refuse(format!("cannot resample {} to {size}: neither may be empty", rect.size()));
         }
-        if rect.size() == size {
-            return self.crop(rect);
+        self.resized_part(Part::scaled(rect, 1, 0, 0), size, resampling)
+    }
+
+    /// As [`resized_crop`](Image::resized_crop), of a part whose borders may lie between pixels. Pixels that it does not
+    /// touch have no influence.
+    pub(super) fn resized_part(&self, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
+        if part.outer().size() == size && part == Part::scaled(part.outer(), 1, 0, 0) {
+            return self.crop(part.outer());
         }
         let mut resized = Image::transformed(size, self.channels())?;
-        let outcome = match self.channels() {
-            1 => resample::<U8>(self, rect, &mut resized, resampling),
-            3 => resample::<U8x3>(self, rect, &mut resized, resampling),
-            _ => resample::<U8x4>(self, rect, &mut resized, resampling),
-        };
+        let outcome = timed(Stage::Resample, || match self.channels() {
+            1 => resample::<U8>(self, part, &mut resized, resampling),
+            3 => resample::<U8x3>(self, part, &mut resized, resampling),
+            _ => resample::<U8x4>(self, part, &mut resized, resampling),
+        });
         match outcome {
             Ok(()) => Ok(resized),
             Err(source) => Err(Error::new(ErrorKind::Decode, "cannot resample the image").with_source(source)),
@@ -101,18 +133,19 @@ impl Image {
 /// Generic over the pixel and not over a view of any kind of pixel: each kind is a resampler more to compile.
 fn resample<P: PixelTrait>(
     source: &Image,
-    rect: Rect,
+    part: Part,
     target: &mut Image,
     Resampling { interpolation, antialias }: Resampling,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (height, width) = (u32::try_from(target.height())?, u32::try_from(target.width())?);
+    let rect = part.outer();
     let (top, left) = (u32::try_from(rect.top)?, u32::try_from(rect.left)?);
     let all = TypedImageRef::<P>::from_buffer(
         u32::try_from(source.width())?,
         u32::try_from(source.height())?,
         source.pixels(),
     )?;
-    let part = TypedCroppedImage::from_ref(&all, left, top, u32::try_from(rect.width)?, u32::try_from(rect.height)?)?;
+    let view = TypedCroppedImage::from_ref(&all, left, top, u32::try_from(rect.width)?, u32::try_from(rect.height)?)?;
     let mut out = TypedImage::<P>::from_buffer(width, height, target.pixels_mut())?;
     let filter = match interpolation {
         Interpolation::Nearest | Interpolation::Box => FilterType::Box,
@@ -126,8 +159,9 @@ fn resample<P: PixelTrait>(
         (_, true) => ResizeAlg::Convolution(filter),
         (_, false) => ResizeAlg::Interpolation(filter),
     };
-    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&part, &mut out, &options))?;
+    let inner = (part.left.fract(), part.top.fract(), part.width, part.height);
+    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false).crop(inner.0, inner.1, inner.2, inner.3);
+    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&view, &mut out, &options))?;
     Ok(())
 }
 
