@@ -1,6 +1,7 @@
 //! From the bytes of a file to pixels. Nothing in the file is believed before it is checked.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
@@ -29,13 +30,22 @@ impl Image {
 pub(super) fn decode(bytes: &[u8], header: &Header, options: &DecodeOptions) -> Result<Image> {
     let image = match header.format {
         ImageFormat::Jpeg => jpeg::decode(bytes, header.size, options),
-        format => timed(Stage::Decode, || decode_other(bytes, format, options)),
+        format => timed(Stage::Decode, || without_panic(|| decode_other(bytes, format, options))),
     }?;
     match image.size() == header.size {
         true => Ok(image),
         // Transforms have been planned by the size.
         false => Err(contradiction(header.size, image.size())),
     }
+}
+
+/// Decodes by code that is not above panicking over a file that it does not understand.
+pub(super) fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    // What it was writing to is dropped with it.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let problem = "cannot decode the image: the decoder panicked, as its message on stderr says";
+        Err(Error::new(ErrorKind::Decode, problem))
+    })
 }
 
 /// The error of a file whose headers tell different sizes.

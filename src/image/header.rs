@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, ImageFormat, ImageReader};
 
-use super::decode::failed;
+use super::decode::{failed, without_panic};
 use super::orientation::Orientation;
 use super::{DecodeOptions, Size};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ impl Header {
             ImageFormat::Jpeg => of_jpeg(bytes).ok_or_else(|| {
                 Error::new(ErrorKind::Decode, "cannot decode the JPEG: it has no header with its dimensions")
             })?,
-            format => of_other(bytes, format)?,
+            format => without_panic(|| of_other(bytes, format))?,
         };
         options.limits.check(size)?;
         let orientation = if options.exif_orientation { orientation } else { Orientation::default() };

@@ -4,6 +4,7 @@
 mod turbo;
 mod zune;
 
+use super::decode::without_panic;
 use super::{DecodeOptions, Image, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stats::{Stage, timed};
@@ -41,7 +42,7 @@ pub(super) fn decode_region(
             return Ok(region);
         }
         let _ = (size, rect, denominator);
-        Ok(Region { image: zune::decode(bytes, options)?, top: 0, left: 0, denominator: 1 })
+        Ok(Region { image: whole(bytes, options)?, top: 0, left: 0, denominator: 1 })
     })
 }
 
@@ -56,8 +57,13 @@ pub(super) fn decode_in_place(bytes: &[u8], size: Size, rect: Rect, options: &De
             return Ok(region.image);
         }
         let _ = (size, rect);
-        zune::decode(bytes, options)
+        whole(bytes, options)
     })
+}
+
+/// By the decoder that knows only the whole.
+fn whole(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
+    without_panic(|| zune::decode(bytes, options))
 }
 
 /// A region ends before the file does, and a decoder has the last few bytes in its bit buffer before it needs them: so the
