@@ -146,5 +146,8 @@ pub(super) fn recolored<const A: usize, const B: usize>(
 /// What makes an error of the decoder's.
 pub(super) fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
     let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
-    move |source| Error::new(ErrorKind::Decode, format!("cannot decode the {name}")).with_source(source)
+    move |source| {
+        let kind = if matches!(source, ImageError::Limits(_)) { ErrorKind::Limit } else { ErrorKind::Decode };
+        Error::new(kind, format!("cannot decode the {name}")).with_source(source)
+    }
 }
