@@ -1,13 +1,104 @@
 //! Where pixels go.
 
-use sutler::image::Image;
+use serde_json::Value;
+use sutler::image::{Fill, Image, Padding, PaddingMode, Rect, Size};
 
-use super::{Check, EXACT};
+use super::{Check, EXACT, Output};
 
-pub(super) const CHECKS: &[Check] = &[("hflip", |image, _| Ok(flipped(image).into()), EXACT)];
+pub(super) const CHECKS: &[Check] = &[
+    ("crop", |image, p| Ok(image.crop(rect(p))?.into()), EXACT),
+    ("center_crop", |image, p| Ok(image.center_crop(size(&p["size"]))?.into()), EXACT),
+    ("five_crop", |image, p| Ok(stack(&image.five_crop(size(&p["size"]))?)), EXACT),
+    ("ten_crop", |image, p| Ok(stack(&image.ten_crop(size(&p["size"]), p["vertical_flip"] == true)?)), EXACT),
+    ("pad", |image, p| Ok(image.pad(padding(p), padding_mode(p))?.into()), EXACT),
+    ("hflip", |image, _| Ok(changed(image, Image::flip_horizontal).into()), EXACT),
+    ("vflip", |image, _| Ok(changed(image, Image::flip_vertical).into()), EXACT),
+    ("erase", erase, EXACT),
+];
 
-fn flipped(image: &Image) -> Image {
+fn changed(image: &Image, change: impl FnOnce(&mut Image)) -> Image {
     let mut image = image.clone();
-    image.flip_horizontal();
+    change(&mut image);
     image
+}
+
+fn erase(image: &Image, p: &Value) -> sutler::Result<Output> {
+    let rect = Rect {
+        top: whole(&p["i"]) as isize,
+        left: whole(&p["j"]) as isize,
+        height: whole(&p["h"]),
+        width: whole(&p["w"]),
+    };
+    let mut image = image.clone();
+    image.erase(rect, fill(&p["v"]))?;
+    Ok(image.into())
+}
+
+/// `[N, H, W, C]`.
+fn stack(images: &[Image]) -> Output {
+    let shape = vec![images.len(), images[0].height(), images[0].width(), images[0].channels()];
+    Output::Bytes(shape, images.iter().flat_map(|image| image.pixels().to_vec()).collect())
+}
+
+fn whole(value: &Value) -> usize {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no length")) as usize
+}
+
+fn offset(value: &Value) -> isize {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is no offset")) as isize
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn list<T>(value: &Value, item: fn(&Value) -> T) -> Vec<T> {
+    value.as_array().unwrap_or_else(|| panic!("{value} is no list")).iter().map(item).collect()
+}
+
+/// `[side]` or `[height, width]`.
+fn size(value: &Value) -> Size {
+    match list(value, whole)[..] {
+        [side] => side.into(),
+        [height, width] => (height, width).into(),
+        _ => panic!("{value} is no size"),
+    }
+}
+
+fn rect(p: &Value) -> Rect {
+    Rect { top: offset(&p["top"]), left: offset(&p["left"]), height: whole(&p["height"]), width: whole(&p["width"]) }
+}
+
+fn padding(p: &Value) -> Padding {
+    match list(&p["padding"], offset)[..] {
+        [all] => (all as usize).into(),
+        [sides, ends] => (sides as usize, ends as usize).into(),
+        [left, top, right, bottom] => Padding { left, top, right, bottom },
+        _ => panic!("{p} has no padding"),
+    }
+}
+
+fn padding_mode(p: &Value) -> PaddingMode {
+    match p["padding_mode"].as_str() {
+        Some("constant") => PaddingMode::Constant(fill(&p["fill"])),
+        Some("edge") => PaddingMode::Edge,
+        Some("reflect") => PaddingMode::Reflect,
+        Some("symmetric") => PaddingMode::Symmetric,
+        _ => panic!("{p} has no mode"),
+    }
+}
+
+/// Nothing, a number, or a list of them, whose fractions torchvision cuts off.
+fn fill(value: &Value) -> Fill {
+    let byte = |value: &Value| number(value) as u8;
+    match value {
+        Value::Null => Fill::default(),
+        Value::Array(values) => match values[..] {
+            [ref all] => byte(all).into(),
+            [ref r, ref g, ref b] => [byte(r), byte(g), byte(b)].into(),
+            [ref r, ref g, ref b, ref a] => [byte(r), byte(g), byte(b), byte(a)].into(),
+            _ => panic!("{value:?} is no fill"),
+        },
+        all => byte(all).into(),
+    }
 }
