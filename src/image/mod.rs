@@ -1,11 +1,13 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
+mod alpha;
 mod crops;
 mod decode;
 mod fill;
 mod flip;
 mod geometry;
 mod lazy;
+mod nearest;
 mod pad;
 mod resample;
 mod scratch;
