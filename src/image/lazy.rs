@@ -8,7 +8,7 @@ use super::decode::decode;
 use super::geometry::Part;
 use super::header::Header;
 use super::scratch::{Scratch, read_file};
-use super::{DecodeOptions, Image, JpegDecoder, Rect, Resampling, Size, jpeg};
+use super::{DecodeOptions, Image, Interpolation, JpegDecoder, Rect, Resampling, Size, jpeg};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stats::{Stage, timed};
 
@@ -205,7 +205,7 @@ impl File {
             return self.decode()?.resized_crop(rect, size, resampling);
         }
         let stored = self.header.orientation.stored(rect, self.size());
-        let denominator = self.denominator(rect.size(), size);
+        let denominator = self.denominator(rect.size(), size, resampling);
         let region = jpeg::decode_region(&self.bytes, self.header.size, stored, denominator, &self.options)?;
         let part = Part::scaled(stored, region.denominator, region.top, region.left);
         let orientation = self.header.orientation;
@@ -214,9 +214,8 @@ impl File {
             return region.image.resized_part(part, size, resampling);
         }
         // Turned before it is resampled, as the whole would be.
-        let (outer, inner) = (part.outer(), Part { top: part.top.fract(), left: part.left.fract(), ..part });
-        let turned = orientation.upright(region.image.cropped(outer)?)?;
-        turned.resized_part(orientation.shown(inner, turned.size()), size, resampling)
+        let turned = orientation.upright(region.image.cropped(part.outer())?)?;
+        turned.resized_part(orientation.shown(part.within_outer(), turned.size()), size, resampling)
     }
 
     /// The part inside `rect` of the image resampled to `size`.
@@ -226,7 +225,7 @@ impl File {
         if !self.has_regions()
             || inside.is_empty()
             || !self.header.orientation.is_upright()
-            || self.denominator(all.size(), size) > 1
+            || self.denominator(all.size(), size, resampling) > 1
         {
             return self.decode_resized_crop(all, size, resampling)?.crop(rect);
         }
@@ -238,13 +237,14 @@ impl File {
     }
 
     /// By how much the decoder may scale down what is then resampled from one size to another.
-    fn denominator(&self, from: Size, to: Size) -> usize {
+    fn denominator(&self, from: Size, to: Size, resampling: Resampling) -> usize {
+        // What does not average is not to be averaged before.
+        if !self.options.scaled_decode || !resampling.antialias || resampling.interpolation == Interpolation::Nearest {
+            return 1;
+        }
         let fits =
             |&denominator: &usize| from.height >= to.height * denominator && from.width >= to.width * denominator;
-        match self.options.scaled_decode {
-            true => [8, 4, 2].into_iter().find(fits).unwrap_or(1),
-            false => 1,
-        }
+        [8, 4, 2].into_iter().find(fits).unwrap_or(1)
     }
 }
 

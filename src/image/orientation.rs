@@ -74,7 +74,7 @@ impl Orientation {
             image.flip_horizontal();
         }
         if self.upside_down {
-            flip_vertical(&mut image);
+            image.flip_vertical();
         }
         Ok(image)
     }
@@ -89,14 +89,6 @@ fn transposed(image: &Image) -> Result<Image> {
         }
     }
     Ok(turned)
-}
-
-fn flip_vertical(image: &mut Image) {
-    let (height, row_bytes) = (image.height(), image.width() * image.channels());
-    let (above, below) = image.pixels_mut().split_at_mut(height / 2 * row_bytes);
-    for (upper, lower) in above.chunks_exact_mut(row_bytes).zip(below.rchunks_exact_mut(row_bytes)) {
-        upper.swap_with_slice(lower);
-    }
 }
 
 #[cfg(test)]
@@ -139,7 +131,7 @@ mod tests {
                     let rect = Rect { top: top as isize, left: left as isize, height: height - top, width: 1 };
                     let part = stored.crop(orientation.stored(rect, picture.size())).unwrap();
                     assert_eq!(orientation.upright(part).unwrap(), picture.crop(rect).unwrap(), "{exif} {rect:?}");
-                    let there = Part::scaled(orientation.stored(rect, picture.size()), 1, 0, 0);
+                    let there = orientation.stored(rect, picture.size()).into();
                     assert_eq!(orientation.shown(there, picture.size()).outer(), rect, "{exif}");
                 }
             }
