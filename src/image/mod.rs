@@ -1,8 +1,13 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
+mod blend;
+mod color;
 mod decode;
+mod filter;
 mod geometry;
+mod hue;
 mod lazy;
+mod lookup;
 mod resample;
 mod scratch;
 mod source;
