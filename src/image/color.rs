@@ -86,7 +86,7 @@ impl Image {
         let mut grey = Image::unwritten(self.size, num_output_channels)?;
         match (self.channels, num_output_channels) {
             (1, 1) => grey.pixels_mut().copy_from_slice(self.pixels()),
-            (1, _) => convert::<1, 3>(self.pixels(), grey.pixels_mut(), |[value]| [value; 3]),
+            (1, _) => convert::<1, 3>(self.pixels(), grey.pixels_mut(), |&[value]| [value; 3]),
             (3, 1) => convert::<3, 1>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel)]),
             (3, _) => convert::<3, 3>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel); 3]),
             (_, 1) => convert::<4, 1>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel)]),
@@ -113,14 +113,15 @@ const fn multiples(factor: u32, offset: u32) -> [u32; 256] {
 }
 
 /// ITU-R 601-2 luma in 16-bit fixed point (`L24` in PIL's `src/libImaging/Convert.c`). Two tables and one multiplication
-/// are faster than three of either, as loads and multiplications do not wait for each other.
+/// are faster than three of either, as loads and multiplications do not wait for each other; and a pixel by reference, of
+/// which each byte is loaded for itself.
 #[inline]
-fn luma<const C: usize>(pixel: [u8; C]) -> u8 {
+fn luma<const C: usize>(pixel: &[u8; C]) -> u8 {
     wide_luma(pixel) as u8
 }
 
 #[inline]
-fn wide_luma<const C: usize>(pixel: [u8; C]) -> u32 {
+fn wide_luma<const C: usize>(pixel: &[u8; C]) -> u32 {
     static RED: [u32; 256] = multiples(19595, 0x8000);
     static BLUE: [u32; 256] = multiples(7471, 0);
     let sum = RED[usize::from(pixel[0])] + 38470 * u32::from(pixel[1]) + BLUE[usize::from(pixel[2])];
@@ -128,7 +129,7 @@ fn wide_luma<const C: usize>(pixel: [u8; C]) -> u32 {
 }
 
 fn luma_sum<const C: usize>(pixels: &[u8]) -> u64 {
-    pixels.as_chunks::<C>().0.iter().map(|&pixel| u64::from(wide_luma(pixel))).sum()
+    pixels.as_chunks::<C>().0.iter().map(|pixel| u64::from(wide_luma(pixel))).sum()
 }
 
 fn saturate<const C: usize>(pixels: &mut [u8], factor: f32) {
@@ -136,7 +137,7 @@ fn saturate<const C: usize>(pixels: &mut [u8], factor: f32) {
     const BLOCK: usize = 1024;
     let mut grey = [0; BLOCK * 4];
     for block in pixels.chunks_mut(BLOCK * C) {
-        for (grey, &pixel) in grey.as_chunks_mut::<C>().0.iter_mut().zip(block.as_chunks::<C>().0) {
+        for (grey, pixel) in grey.as_chunks_mut::<C>().0.iter_mut().zip(block.as_chunks::<C>().0) {
             let luma = luma(pixel);
             *grey = std::array::from_fn(|channel| if channel < 3 { luma } else { pixel[channel] });
         }
@@ -146,8 +147,8 @@ fn saturate<const C: usize>(pixels: &mut [u8], factor: f32) {
     }
 }
 
-fn convert<const C: usize, const D: usize>(from: &[u8], to: &mut [u8], pixel: impl Fn([u8; C]) -> [u8; D]) {
-    for (to, &from) in to.as_chunks_mut::<D>().0.iter_mut().zip(from.as_chunks::<C>().0) {
+fn convert<const C: usize, const D: usize>(from: &[u8], to: &mut [u8], pixel: impl Fn(&[u8; C]) -> [u8; D]) {
+    for (to, from) in to.as_chunks_mut::<D>().0.iter_mut().zip(from.as_chunks::<C>().0) {
         *to = pixel(from);
     }
 }

@@ -134,27 +134,26 @@ fn kernel(size: usize, sigma: f64) -> Vec<f32> {
 /// First along the rows, then along the columns, which is the product of the two kernels.
 fn convolve(image: &mut Image, kx: &[f32], ky: &[f32]) {
     let (height, channels, row_bytes) = (image.height(), image.channels, image.width() * image.channels);
-    let margin = kx.len() / 2 * channels;
-    with_rows(row_bytes + 2 * margin + (ky.len() + 1) * row_bytes, |rows| {
+    let (margin, reach) = (kx.len() / 2 * channels, ky.len() / 2);
+    // Where in the ring the rows are that a row is the sum of.
+    let mut starts = vec![0; ky.len()];
+    with_rows(row_bytes + 2 * margin + (1 + ky.len()) * row_bytes, |rows| {
         let (padded, rows) = rows.split_at_mut(row_bytes + 2 * margin);
         let (sum, ring) = rows.split_at_mut(row_bytes);
-        let reach = ky.len() / 2;
-        let mut blurred = 0; // how many rows are in the ring, or were
+        let place = |row: usize| row % ky.len() * row_bytes;
+        let mut next = 0; // the row that the ring gets next
         for y in 0..height {
-            // A row is read before the rows above it that need it are written; mirrored ones are still in the ring.
-            while blurred < (y + reach + 1).min(height) {
-                let row = &image.pixels()[blurred * row_bytes..][..row_bytes];
-                pad(row, padded, margin, channels);
-                let slot = &mut ring[blurred % ky.len() * row_bytes..][..row_bytes];
-                weighted_sum(slot, kx, |tap| &padded[tap * channels..][..row_bytes]);
-                blurred += 1;
+            // No row above the next one is needed as it was before: those that are mirrored are still in the ring.
+            while next < (y + reach + 1).min(height) {
+                pad(&image.pixels()[next * row_bytes..][..row_bytes], padded, margin, channels);
+                weighted_sum(&mut ring[place(next)..][..row_bytes], kx, padded, |tap| tap * channels);
+                next += 1;
             }
-            let ring = &*ring;
-            weighted_sum(sum, ky, |tap| {
+            for (tap, start) in starts.iter_mut().enumerate() {
                 let row = (y + tap).abs_diff(reach);
-                let row = if row < height { row } else { 2 * (height - 1) - row };
-                &ring[row % ky.len() * row_bytes..][..row_bytes]
-            });
+                *start = place(if row < height { row } else { 2 * (height - 1) - row });
+            }
+            weighted_sum(sum, ky, ring, |tap| starts[tap]);
             let row = &mut image.pixels_mut()[y * row_bytes..][..row_bytes];
             for (value, &sum) in row.iter_mut().zip(&*sum) {
                 // To the nearest, halves to even: from 2^23 on, single precision has whole numbers only.
@@ -178,24 +177,24 @@ fn pad(row: &[u8], padded: &mut [f32], margin: usize, channels: usize) {
     }
 }
 
-/// Rows, added up with weights.
-fn weighted_sum<'a>(sum: &mut [f32], weights: &[f32], row: impl Fn(usize) -> &'a [f32]) {
+/// Rows of `values`, which begin where `start` says, added up with weights.
+fn weighted_sum(sum: &mut [f32], weights: &[f32], values: &[f32], start: impl Fn(usize) -> usize) {
     // As many as fit into registers while all rows are added.
     const BLOCK: usize = 32;
     let (blocks, rest) = sum.as_chunks_mut::<BLOCK>();
-    let start_of_rest = blocks.len() * BLOCK;
+    let rest_begins = blocks.len() * BLOCK;
     for (i, block) in blocks.iter_mut().enumerate() {
-        *block = weighted_block(weights, &row, i * BLOCK);
+        *block = weighted_block(weights, values, |tap| start(tap) + i * BLOCK);
     }
     for (i, value) in rest.iter_mut().enumerate() {
-        [*value] = weighted_block(weights, &row, start_of_rest + i);
+        [*value] = weighted_block(weights, values, |tap| start(tap) + rest_begins + i);
     }
 }
 
-fn weighted_block<'a, const N: usize>(weights: &[f32], row: impl Fn(usize) -> &'a [f32], start: usize) -> [f32; N] {
+fn weighted_block<const N: usize>(weights: &[f32], values: &[f32], start: impl Fn(usize) -> usize) -> [f32; N] {
     let mut sum = [0.0; N];
     for (tap, &weight) in weights.iter().enumerate() {
-        for (sum, &value) in sum.iter_mut().zip(&row(tap)[start..start + N]) {
+        for (sum, &value) in sum.iter_mut().zip(&values[start(tap)..][..N]) {
             *sum += weight * value;
         }
     }
