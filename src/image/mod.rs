@@ -1,14 +1,19 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
 mod alpha;
+mod blend;
+mod color;
 mod crops;
 mod decode;
 mod fill;
+mod filter;
 mod flip;
 mod geometry;
 mod header;
+mod hue;
 mod jpeg;
 mod lazy;
+mod lookup;
 mod nearest;
 mod options;
 mod orientation;
