@@ -1,5 +1,6 @@
 //! `ImageFolder`: a directory for each class.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,11 @@ struct Entry {
     path: Box<OsStr>,
 }
 
+thread_local! {
+    /// The path of the file that this thread opens: the memory of the last one.
+    static PATH: RefCell<PathBuf> = RefCell::new(PathBuf::new());
+}
+
 impl ImageFolder {
     /// Lists the images below `root`.
     ///
@@ -53,6 +59,25 @@ impl ImageFolder {
     ///
     /// If a directory cannot be read, `root` has no directories, or one of them has no images (as in torchvision).
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_valid(root, has_image_extension)
+    }
+
+    /// Lists the files below `root` that `is_valid_file` takes, instead of those with the extension of an image
+    /// (`is_valid_file` of torchvision's `ImageFolder`).
+    ///
+    /// GIF files, for example, can be decoded but are not among the extensions that torchvision looks for:
+    ///
+    /// ```no_run
+    /// use sutler::ImageFolder;
+    ///
+    /// let folder = ImageFolder::open_valid("data", |path| path.extension().is_some_and(|extension| extension == "gif"))?;
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](ImageFolder::open).
+    pub fn open_valid(root: impl AsRef<Path>, is_valid_file: impl Fn(&Path) -> bool) -> Result<Self> {
         let root = std::path::absolute(root.as_ref()).map_err(|error| Error::from(error).with_path(root.as_ref()))?;
         let directories = class_directories(&root)?;
         if directories.is_empty() {
@@ -63,7 +88,7 @@ impl ImageFolder {
         let mut files = Vec::new();
         let mut empty = Vec::new();
         for (class, directory) in directories.iter().enumerate() {
-            let images = images_below(&root.join(directory))?;
+            let images = images_below(&root.join(directory), &is_valid_file)?;
             if images.is_empty() {
                 empty.push(classes[class].as_str());
             }
@@ -71,7 +96,8 @@ impl ImageFolder {
         }
         if !empty.is_empty() {
             let problem = format!(
-                "no images for the classes {}; known extensions are {}. Remove these directories, or put images there",
+                "no images for the classes {}: remove these directories, or put images there (with one of the extensions {}, unless \
+                 you said otherwise)",
                 empty.join(", "),
                 EXTENSIONS.join(", ")
             );
@@ -109,7 +135,11 @@ impl Dataset for ImageFolder {
     }
 
     fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(LazyImage, i64)> {
-        Ok((LazyImage::open(self.absolute(index), &self.options)?, self.label(index)))
+        let image = PATH.with_borrow_mut(|path| {
+            self.write_path(index, path);
+            LazyImage::open(path, &self.options)
+        });
+        Ok((image?, self.label(index)))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {
@@ -119,8 +149,17 @@ impl Dataset for ImageFolder {
 
 impl ImageFolder {
     fn absolute(&self, index: usize) -> PathBuf {
-        let Entry { class, path } = &self.files[index];
-        self.root.join(&self.directories[*class as usize]).join(&**path)
+        let mut path = PathBuf::new();
+        self.write_path(index, &mut path);
+        path
+    }
+
+    fn write_path(&self, index: usize, path: &mut PathBuf) {
+        let Entry { class, path: within } = &self.files[index];
+        path.clear();
+        path.push(&self.root);
+        path.push(&self.directories[*class as usize]);
+        path.push(&**within);
     }
 }
 
@@ -141,7 +180,8 @@ fn class_directories(root: &Path) -> Result<Vec<OsString>> {
 
 /// The images in a directory and those below it, relative to it, in torchvision's order: by the text of their
 /// directory's path, then by their name.
-fn images_below(directory: &Path) -> Result<Vec<Box<OsStr>>> {
+fn images_below(directory: &Path, is_valid_file: &dyn Fn(&Path) -> bool) -> Result<Vec<Box<OsStr>>> {
+    let is_image = |path: &Path| !path.file_name().is_some_and(is_hidden) && is_valid_file(path);
     let mut images = Vec::new();
     let entries = WalkDir::new(directory)
         .follow_links(true)
@@ -177,10 +217,9 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn is_image(path: &Path) -> bool {
+fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
-    !path.file_name().is_some_and(is_hidden)
-        && extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 #[cfg(test)]
@@ -214,6 +253,15 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn which_files_are_images_is_the_users_choice() {
+        let tree = Tree::new("valid", &["a/1.gif", "a/2.jpg", "a/.3.gif", "b/4.GIF", "b/5.gif"]);
+        let folder = ImageFolder::open_valid(&tree.0, |path| path.extension() == Some("gif".as_ref())).unwrap();
+        let names: Vec<_> =
+            (0..folder.len()).map(|i| folder.path(i).unwrap().file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["1.gif", "5.gif"]);
     }
 
     #[test]
