@@ -128,7 +128,7 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// As [`decode_region`](LazyImage::decode_region), and if the rectangle is not inside the image.
+    /// As [`decode_region`](LazyImage::decode_region) and [`Image::resized_crop`].
     pub fn decode_resized_crop(
         &self,
         rect: Rect,
@@ -201,8 +201,11 @@ impl File {
     }
 
     fn decode_resized_crop(&self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
-        if !self.has_regions() || rect.is_empty() || !rect.is_inside(self.size()) {
+        if !self.has_regions() || rect.is_empty() {
             return self.decode()?.resized_crop(rect, size, resampling);
+        }
+        if !rect.is_inside(self.size()) {
+            return self.decode_region(rect)?.resize(size, resampling);
         }
         let stored = self.header.orientation.stored(rect, self.size());
         let denominator = self.denominator(rect.size(), size, resampling);

@@ -96,24 +96,24 @@ impl Image {
     /// The part inside `rect`, resampled to `size`: what PIL and torchvision (`functional.resized_crop`) make of the same
     /// pixels, but for one level here and there.
     ///
-    /// Pixels outside of `rect` have no influence: it is cropped first, as in torchvision. Four channels are RGB and
+    /// Pixels outside of `rect` have no influence, and what of it lies outside of the image is black: it is cropped first, as
+    /// in torchvision. Four channels are RGB and
     /// alpha, and colours are weighted by their alpha, as PIL does with antialiasing.
     ///
     /// # Errors
     ///
-    /// If `rect` is not inside the image, `rect` or `size` is empty, or `size` has more pixels than
-    /// [`Limits`](super::Limits) allow by default.
+    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](super::Limits) allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         let (size, resampling) = (size.into(), resampling.into());
-        let refuse = |problem: String| Err(Error::new(ErrorKind::Decode, problem));
-        if !rect.is_inside(self.size()) {
-            return refuse(format!("{rect:?} is not inside an image of {}", self.size()));
-        }
-        if rect.height == 0 || rect.width == 0 || size.height == 0 || size.width == 0 {
-            return refuse(format!("cannot resample {} to {size}: neither may be empty", rect.size()));
+        if rect.is_empty() || Rect::all(size).is_empty() {
+            let problem = format!("cannot resample {} to {size}: neither may be empty", rect.size());
+            return Err(Error::new(ErrorKind::Decode, problem));
         }
         if rect.size() == size {
             return self.crop(rect);
+        }
+        if !rect.is_inside(self.size()) {
+            return self.crop(rect)?.resize(size, resampling);
         }
         timed(Stage::Resample, || match resampling.interpolation {
             Interpolation::Nearest => self.picked(rect, size),
@@ -328,9 +328,15 @@ mod tests {
         let image = noise(4, 4, 3);
         assert!(image.resize((0, 3), Interpolation::Bilinear).is_err());
         assert!(image.resized_crop(Rect { top: 0, left: 0, height: 0, width: 1 }, 3, Interpolation::Bilinear).is_err());
-        assert!(image.resized_crop(Rect { top: 3, left: 0, height: 2, width: 1 }, 3, Interpolation::Bilinear).is_err());
-        assert!(
-            image.resized_crop(Rect { top: -1, left: 0, height: 2, width: 1 }, 3, Interpolation::Bilinear).is_err()
-        );
+    }
+
+    #[test]
+    fn what_lies_outside_is_black_before_it_is_resampled() {
+        let image = noise(4, 4, 3);
+        for top in [-1, 3, 9] {
+            let rect = Rect { top, left: 0, height: 2, width: 1 };
+            let expected = image.crop(rect).unwrap().resize(3, Interpolation::Bilinear).unwrap();
+            assert_eq!(image.resized_crop(rect, 3, Interpolation::Bilinear).unwrap(), expected);
+        }
     }
 }

@@ -90,16 +90,18 @@ fn every_transform_is_torchvisions() {
     let folder = folder();
     let manifest = folder.join("manifest.jsonl");
     let manifest = fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
-    let (mut files, mut sources) = (HashMap::<String, Vec<u8>>::new(), HashMap::<String, Image>::new());
+    // A file has all arrays of an image, and its rows come together.
+    let (mut file, mut sources) = ((String::new(), Vec::new()), HashMap::<String, Image>::new());
     let mut outcomes = BTreeMap::<String, Outcome>::new();
     for line in manifest.lines() {
         let row: Row = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let bytes: &[u8] = match row.error {
             Some(_) => &[],
             None => {
-                let path = folder.join(&row.file);
-                let file = files.entry(row.file.clone()).or_insert_with(|| fs::read(path).expect("an array's file"));
-                &file[row.offset..row.offset + row.length]
+                if file.0 != row.file {
+                    file = (row.file.clone(), fs::read(folder.join(&row.file)).expect("an array's file"));
+                }
+                &file.1[row.offset..row.offset + row.length]
             }
         };
         if row.transform == "input" {
@@ -150,7 +152,16 @@ fn every_transform_is_torchvisions() {
 fn differences(output: &Output, row: &Row, bytes: &[u8]) -> Option<Vec<f64>> {
     match output {
         Output::Bytes(shape, values) if row.dtype == "u8" && *shape == row.shape => {
-            Some(values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b))).collect())
+            let off = values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b)));
+            Some(match row.transform.starts_with("resize") && shape[shape.len() - 1] == 4 {
+                // Colours are resampled by the weight of their alpha, and divided by it afterwards. One level of a colour
+                // and one of alpha before are 510 / alpha levels then, and rounding is one more.
+                true => off
+                    .zip((0..).map(|at| [bytes[at / 4 * 4 + 3], 255][usize::from(at % 4 == 3)]))
+                    .map(|(off, alpha)| (off - 1.0).max(0.0) * f64::from(alpha) / 510.0)
+                    .collect(),
+                false => off.collect(),
+            })
         }
         Output::Floats(shape, values) if row.dtype == "f32" && *shape == row.shape => {
             let golden = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
