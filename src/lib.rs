@@ -88,7 +88,7 @@ pub use ledger::Ledger;
 pub use loader::{
     Epoch, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
 };
-pub use memory::{BatchPlan, BufferPool, DType, Element, HostTensor, Shape, Slots};
+pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,

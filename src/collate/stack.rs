@@ -2,7 +2,7 @@
 
 use super::Collate;
 use crate::error::Result;
-use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
+use crate::memory::{BatchPlan, Bf16, Element, F16, HostTensor, Shape, Slots};
 
 /// Stacks samples of one shape into a tensor with a new first dimension, as torch's `default_collate` does.
 ///
@@ -137,7 +137,7 @@ macro_rules! stackable_scalars {
     )*};
 }
 
-stackable_scalars! { bool u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 }
+stackable_scalars! { bool u8 i8 u16 i16 u32 i32 u64 i64 F16 Bf16 f32 f64 }
 
 macro_rules! stackable_arrays {
     ($([$($dim:ident)*] $array:ty, $flat:expr;)*) => {$(

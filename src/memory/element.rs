@@ -1,5 +1,7 @@
 //! What a batch tensor can hold.
 
+use super::half::{Bf16, F16};
+
 /// A type that a batch tensor can hold: the number types and `bool`. Sealed.
 ///
 /// Sealed because the memory code relies on it: any bytes that were once zeroed and then only written as `Self` are
@@ -23,6 +25,8 @@ pub enum DType {
     Int32,
     Uint64,
     Int64,
+    Float16,
+    BFloat16,
     Float32,
     Float64,
 }
@@ -59,6 +63,8 @@ elements! {
     i32 => Int32, true;
     u64 => Uint64, true;
     i64 => Int64, true;
+    F16 => Float16, true;
+    Bf16 => BFloat16, true;
     f32 => Float32, true;
     f64 => Float64, true;
 }
