@@ -12,7 +12,8 @@ use crate::memory::{BatchPlan, Bf16, Element, F16, HostTensor, Shape, Slots};
 /// | `[T; K]`, and arrays of arrays | `[N, K]`, `[N, K, L]` |
 /// | `Vec<T>`, all of one length | `[N, L]` |
 /// | `Image`, `LazyImage` | `[N, H, W, C]` of `u8` |
-/// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
+/// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` or `[N, H, W, C]` of `T` |
+/// | `[Image; K]`, `[ImageTensor<T>; K]`, all of one shape | `[N, K, …]` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
 /// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |
 /// | `Vec<String>` and the like, all of one length L | L `Vec`s of N strings: transposed |

@@ -2,6 +2,7 @@
 
 mod decode;
 mod geometry;
+mod layout;
 mod lazy;
 mod resample;
 mod scratch;
@@ -10,6 +11,7 @@ mod tensor;
 
 pub use decode::Limits;
 pub use geometry::{Rect, Size};
+pub use layout::Layout;
 pub use lazy::LazyImage;
 pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;

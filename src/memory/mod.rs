@@ -17,6 +17,8 @@ mod slots;
 
 pub use element::{DType, Element};
 #[cfg(feature = "vision")]
+pub(crate) use element::{as_bytes, from_f32};
+#[cfg(feature = "vision")]
 pub(crate) use file_bytes::FileBytes;
 pub use half::{Bf16, F16};
 pub use host_tensor::HostTensor;
