@@ -7,7 +7,10 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sutler::image::{Image, Interpolation, LazyImage, Limits, Normalize, Rect};
-use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor, Transform};
+use sutler::transform::{
+    CenterCrop, RandomApply, RandomChoice, RandomHorizontalFlip, RandomOrder, RandomResizedCrop, Resize, ToTensor,
+    Transform,
+};
 use sutler::{Collate, DType, Dataset, ErrorKind, F16, Idx, ImageFolder, Loader, SampleRng, Stack};
 
 #[path = "../fixtures/generate.rs"]
@@ -408,6 +411,45 @@ fn several_images_of_a_sample_are_stacked_before_the_samples_are() {
     let error = loader.epoch().next().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.index()), (ErrorKind::Collate, Some(0)));
     assert!(error.to_string().contains("its image 1 has shape [4, 2, 3], but its first one [4, 3, 3]"), "{error}");
+}
+
+#[test]
+fn containers_take_lazy_images_with_labels_and_without() {
+    let flip = || RandomHorizontalFlip::new(1.0);
+    let fill = |value: u8| {
+        move |(mut image, label): (Image, i64), _: &mut SampleRng| {
+            image.pixels_mut().fill(value);
+            Ok((image, label))
+        }
+    };
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let chain = (
+        RandomResizedCrop::new(8),
+        RandomApply::new(fill(10), 0.5),
+        RandomChoice::new((RandomHorizontalFlip::new(0.0), flip())),
+        RandomOrder::new((RandomApply::new(fill(20), 0.1), flip(), CenterCrop::new(6))),
+    );
+    let data = folder().map(chain);
+    let (plain, filled) = (0..100).fold((0, 0), |(plain, filled), index| {
+        let (image, _) = data.get(index, &mut SampleRng::new(0, 0, index)).unwrap();
+        assert_eq!(image.size(), 6.into());
+        match image.pixels()[0] {
+            first if image.pixels().iter().any(|&value| value != first) => (plain + 1, filled),
+            10 | 20 => (plain, filled + 1),
+            other => panic!("filled with {other}"),
+        }
+    });
+    // 45 expected to be plain; five standard deviations are 25.
+    assert!((20..=70).contains(&plain) && plain + filled == 100, "{plain} and {filled}");
+
+    // Spared, a lazy image is decoded.
+    let (lazy, label) = folder().get(0, &mut rng()).unwrap();
+    let image = lazy.decode().unwrap();
+    let spared = RandomApply::new(flip(), 0.0).apply((lazy, label), &mut rng()).unwrap();
+    assert_eq!(spared, (image.clone(), label));
+    let lazy = LazyImage::new(fs::read(fixture("shapes/train/rings/000.jpg")).unwrap(), &Limits::default()).unwrap();
+    let image = lazy.decode().unwrap();
+    assert_eq!(RandomOrder::new((flip(), flip())).apply(lazy, &mut rng()).unwrap(), image);
 }
 
 /// The digest of every byte of three shuffled, augmented epochs.

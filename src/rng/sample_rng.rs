@@ -82,6 +82,18 @@ impl SampleRng {
         }
     }
 
+    /// Puts `items` in a random order, each equally likely (Fisher and Yates).
+    ///
+    /// # Panics
+    ///
+    /// If there are more than 2^32.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for place in 0..items.len().saturating_sub(1) {
+            let rest = u32::try_from(items.len() - place).expect("at most 2^32 items are shuffled");
+            items.swap(place, place + self.below(rest) as usize);
+        }
+    }
+
     /// True with probability `p`: never for `p <= 0`, always for `p >= 1`.
     pub fn bernoulli(&mut self, p: f64) -> bool {
         self.uniform() < p

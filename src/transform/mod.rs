@@ -2,8 +2,13 @@
 
 #[cfg(feature = "vision")]
 mod center_crop;
+mod compose;
+mod pass_through;
+mod random_apply;
+mod random_choice;
 #[cfg(feature = "vision")]
 mod random_horizontal_flip;
+mod random_order;
 #[cfg(feature = "vision")]
 mod random_resized_crop;
 #[cfg(feature = "vision")]
@@ -15,6 +20,10 @@ mod to_tensor;
 pub use self::{
     center_crop::CenterCrop, random_horizontal_flip::RandomHorizontalFlip, random_resized_crop::RandomResizedCrop,
     resize::Resize, to_tensor::ToTensor,
+};
+
+pub use self::{
+    pass_through::PassThrough, random_apply::RandomApply, random_choice::RandomChoice, random_order::RandomOrder,
 };
 
 use crate::error::Result;
@@ -30,6 +39,22 @@ use crate::rng::SampleRng;
 ///
 /// let noisy = InMemory::new(vec![1.0, 2.0]).map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
 /// assert_eq!(noisy.len(), 2);
+/// ```
+///
+/// A tuple of up to eight transforms is one as well: one after another, as `torchvision.transforms.v2.Compose`.
+///
+/// ```
+/// # #[cfg(feature = "vision")]
+/// # fn main() -> sutler::Result<()> {
+/// use sutler::transform::{CenterCrop, Resize, ToTensor};
+/// use sutler::{Dataset, ImageFolder};
+///
+/// let eval = (Resize::new(72), CenterCrop::new(64), ToTensor::u8()); // as good as three calls of map
+/// let val = ImageFolder::open("fixtures/shapes/val")?.map(eval);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "vision"))]
+/// # fn main() {}
 /// ```
 ///
 /// The transforms of images act on an `Image` or a `LazyImage`, and on the image of an `(image, label)` sample, whose label
