@@ -25,7 +25,7 @@ use crate::rng::SampleRng;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RandomChoice<T> {
-    choices: T,
+    pub(crate) choices: T,
     /// None means that all are equally likely.
     weights: Option<Vec<f64>>,
 }
@@ -49,7 +49,7 @@ impl<T> RandomChoice<T> {
     }
 
     /// Draws one of `len`.
-    fn draw(&self, len: usize, rng: &mut SampleRng) -> usize {
+    pub(crate) fn draw(&self, len: usize, rng: &mut SampleRng) -> usize {
         let Some(weights) = &self.weights else { return rng.below(len as u32) as usize };
         let mut left = rng.uniform() * weights.iter().sum::<f64>();
         let chosen = weights.iter().position(|weight| {
