@@ -1,9 +1,14 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
+mod blend;
+mod color;
 mod decode;
+mod filter;
 mod geometry;
+mod hue;
 mod layout;
 mod lazy;
+mod lookup;
 mod resample;
 mod scratch;
 mod source;

@@ -1,6 +1,6 @@
 //! torchvision's `RandomApply`.
 
-use super::{PassThrough, Transform};
+use super::{PassThrough, Transform, probability};
 use crate::error::Result;
 use crate::rng::SampleRng;
 
@@ -11,9 +11,9 @@ use crate::rng::SampleRng;
 /// ```
 /// # #[cfg(feature = "vision")]
 /// # fn main() -> sutler::Result<()> {
+/// use sutler::image::Image;
 /// use sutler::transform::{RandomApply, RandomHorizontalFlip, RandomResizedCrop, ToTensor};
 /// use sutler::{Dataset, ImageFolder, SampleRng};
-/// use sutler::image::Image;
 ///
 /// let darken = |(mut image, label): (Image, i64), rng: &mut SampleRng| {
 ///     let amount = rng.below(100) as u8;
@@ -44,8 +44,7 @@ impl<T> RandomApply<T> {
     ///
     /// Unless `p` is in `[0, 1]`.
     pub fn new(transform: T, p: f64) -> Self {
-        assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
-        RandomApply { transform, p }
+        RandomApply { transform, p: probability(p) }
     }
 }
 
