@@ -1,6 +1,7 @@
 //! Sizes and rectangles, in torchvision's order: height before width, top before left.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Height and width in pixels. A number stands for a square, a pair for (height, width), as in torchvision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,19 @@ impl Rect {
         Rect { top: 0, left: 0, height: size.height, width: size.width }
     }
 
+    /// The middle of an image of size `from`, as torchvision's `center_crop` finds it.
+    ///
+    /// As in functional/_geometry.py: a smaller image is padded first, by (want - have) // 2 in front; then the crop
+    /// starts at int(round((have - want) / 2)), where Python rounds halves to the even side.
+    pub(crate) fn centered(from: Size, size: Size) -> Self {
+        let start = |have: usize, want: usize| match have < want {
+            true => -(((want - have) / 2) as isize),
+            false => ((have - want) as f64 / 2.0).round_ties_even() as isize,
+        };
+        let Size { height, width } = size;
+        Rect { top: start(from.height, height), left: start(from.width, width), height, width }
+    }
+
     /// Height and width.
     pub fn size(&self) -> Size {
         Size { height: self.height, width: self.width }
@@ -59,5 +73,27 @@ impl Rect {
             usize::try_from(start).is_ok_and(|start| start.checked_add(len).is_some_and(|end| end <= limit))
         };
         fits(self.top, self.height, size.height) && fits(self.left, self.width, size.width)
+    }
+}
+
+/// The part of `start..start + len` that lies in `0..limit`.
+pub(super) fn inside(start: isize, len: usize, limit: usize) -> Range<usize> {
+    let clamp = |at: isize| usize::try_from(at).unwrap_or(0).min(limit);
+    clamp(start)..clamp(start.saturating_add_unsigned(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_where_torchvision_has_it() {
+        let start = |have: usize, want: usize| Rect::centered(have.into(), want.into()).top;
+        assert_eq!(start(10, 4), 3);
+        assert_eq!(start(11, 4), 4); // 3.5 rounds to 4
+        assert_eq!(start(9, 4), 2); // 2.5 rounds to 2
+        assert_eq!(start(4, 4), 0);
+        assert_eq!(start(4, 10), -3);
+        assert_eq!(start(4, 9), -2);
     }
 }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{Filter, FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use super::{Image, Rect, Size};
+use super::nearest::{Axis, pick};
+use super::{Image, PaddingMode, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
@@ -30,9 +31,11 @@ pub enum Interpolation {
 /// How an image is resampled: bilinear with antialiasing by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resampling {
-    /// Between which pixels, and how.
+    /// How the value between pixels is found.
     pub interpolation: Interpolation,
-    /// Whether a smaller image averages over all pixels that fall together in one. PIL always does.
+    /// Whether a pixel of a smaller image averages over all pixels that fall together in it. Without, bilinear and
+    /// bicubic read the 4 or 16 pixels around each place only, as torchvision does for tensors with `antialias=False`;
+    /// the others are not concerned.
     pub antialias: bool,
 }
 
@@ -64,10 +67,11 @@ impl Image {
         self.resized_crop(Rect::all(self.size()), size, resampling)
     }
 
-    /// The part inside `rect`, resampled to `size`: bilinear with antialiasing, within one level of what PIL and
-    /// torchvision (`functional.resized_crop`) make of the same pixels.
+    /// The part inside `rect`, resampled to `size`: what PIL and torchvision (`functional.resized_crop`) make of the same
+    /// pixels, but for one level here and there.
     ///
-    /// Pixels outside of `rect` have no influence: it is cropped first, as in torchvision.
+    /// Pixels outside of `rect` have no influence: it is cropped first, as in torchvision. Four channels are RGB and
+    /// alpha, and colours are weighted by their alpha, as PIL does with antialiasing.
     ///
     /// # Errors
     ///
@@ -85,49 +89,122 @@ impl Image {
         if rect.size() == size {
             return self.crop(rect);
         }
-        let mut resized = Image::transformed(size, self.channels())?;
-        let outcome = match self.channels() {
-            1 => resample::<U8>(self, rect, &mut resized, resampling),
-            3 => resample::<U8x3>(self, rect, &mut resized, resampling),
-            _ => resample::<U8x4>(self, rect, &mut resized, resampling),
+        if resampling.interpolation == Interpolation::Nearest {
+            return self.picked(rect, size);
+        }
+        if self.channels == 4 && resampling.antialias {
+            let mut part = self.crop(rect)?;
+            part.premultiply();
+            let mut resized = part.filtered(Rect::all(part.size()), size, resampling)?;
+            resized.unpremultiply();
+            return Ok(resized);
+        }
+        self.filtered(rect, size, resampling)
+    }
+
+    fn picked(&self, rect: Rect, size: Size) -> Result<Image> {
+        let mut resized = Image::transformed(size, self.channels)?;
+        let axis = |from: usize, to: usize| Axis::new(0.0, from as f64 / to as f64, to, from);
+        let (rows, columns) = (axis(rect.height, size.height), axis(rect.width, size.width));
+        pick(self, rect, &mut resized, &rows, &columns, [0; 4]);
+        Ok(resized)
+    }
+
+    fn filtered(&self, rect: Rect, size: Size, Resampling { interpolation, antialias }: Resampling) -> Result<Image> {
+        let filter = match interpolation {
+            Interpolation::Nearest | Interpolation::Box => FilterType::Box,
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Hamming => FilterType::Hamming,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+            Interpolation::Lanczos => FilterType::Lanczos3,
+        };
+        match (interpolation, antialias) {
+            (Interpolation::Bilinear, false) => {
+                self.convolved(rect, Rect::all(rect.size()), size, ResizeAlg::Interpolation(filter))
+            }
+            (Interpolation::Bicubic, false) => self.bicubic_of_torch(rect, size),
+            (Interpolation::Bicubic | Interpolation::Lanczos, true) if !vertical_first(rect.size(), size) => {
+                // These overshoot, and what does is cut off between the passes: the order of them is seen. Where the
+                // others differ by their order it is by one level, so they take the one that is faster.
+                let algorithm = ResizeAlg::Convolution(filter);
+                let across = Size { height: rect.height, width: size.width };
+                let across = self.convolved(rect, Rect::all(rect.size()), across, algorithm)?;
+                across.convolved(Rect::all(across.size()), Rect::all(across.size()), size, algorithm)
+            }
+            _ => self.convolved(rect, Rect::all(rect.size()), size, ResizeAlg::Convolution(filter)),
+        }
+    }
+
+    /// torch's bicubic interpolation without antialiasing: it has a steeper kernel than PIL, and repeats the outermost
+    /// pixels beyond the edge (aten/src/ATen/native/cpu/UpSampleKernel.cpp).
+    fn bicubic_of_torch(&self, rect: Rect, size: Size) -> Result<Image> {
+        const REACH: usize = 2;
+        let kernel = Filter::new("bicubic", steep_cubic, REACH as f64).expect("2 is a positive support");
+        let algorithm = ResizeAlg::Interpolation(FilterType::Custom(kernel));
+        let padded = self.crop(rect)?.pad(REACH, PaddingMode::Edge)?;
+        let middle = Rect { top: 0, left: REACH as isize, height: padded.height(), width: rect.width };
+        let across = Size { height: padded.height(), width: size.width };
+        let across = padded.convolved(Rect::all(padded.size()), middle, across, algorithm)?;
+        let middle = Rect { top: REACH as isize, left: 0, height: rect.height, width: size.width };
+        across.convolved(Rect::all(across.size()), middle, size, algorithm)
+    }
+
+    /// The part `part` of the part `view`, resampled to `size`, vertically first. The rest of `view` is what surrounds
+    /// `part`; nothing else is read.
+    fn convolved(&self, view: Rect, part: Rect, size: Size, algorithm: ResizeAlg) -> Result<Image> {
+        let mut out = Image::transformed(size, self.channels)?;
+        let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false).crop(
+            part.left as f64,
+            part.top as f64,
+            part.width as f64,
+            part.height as f64,
+        );
+        let outcome = match self.channels {
+            1 => convolve::<U8>(self, view, &mut out, &options),
+            3 => convolve::<U8x3>(self, view, &mut out, &options),
+            _ => convolve::<U8x4>(self, view, &mut out, &options),
         };
         match outcome {
-            Ok(()) => Ok(resized),
+            Ok(()) => Ok(out),
             Err(source) => Err(Error::new(ErrorKind::Decode, "cannot resample the image").with_source(source)),
         }
     }
 }
 
+/// Whether Pillow resamples the columns before the rows. Up to version 12 it never does; since 13.0 it does where the
+/// height shrinks by more than twice what the width does (python-pillow/Pillow#9549).
+fn vertical_first(from: Size, to: Size) -> bool {
+    let shrinks = |from: usize, to: usize| from as i128 - to as i128;
+    to.height < from.height && shrinks(from.height, to.height) > 2 * shrinks(from.width, to.width)
+}
+
+/// The cubic convolution kernel with a = -0.75 (PIL's has -0.5).
+fn steep_cubic(x: f64) -> f64 {
+    const A: f64 = -0.75;
+    match x.abs() {
+        x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        x if x < 2.0 => ((x - 5.0) * x + 8.0) * x * A - 4.0 * A,
+        _ => 0.0,
+    }
+}
+
 /// Generic over the pixel and not over a view of any kind of pixel: each kind is a resampler more to compile.
-fn resample<P: PixelTrait>(
+fn convolve<P: PixelTrait>(
     source: &Image,
-    rect: Rect,
+    view: Rect,
     target: &mut Image,
-    Resampling { interpolation, antialias }: Resampling,
+    options: &ResizeOptions,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (height, width) = (u32::try_from(target.height())?, u32::try_from(target.width())?);
-    let (top, left) = (u32::try_from(rect.top)?, u32::try_from(rect.left)?);
+    let (top, left) = (u32::try_from(view.top)?, u32::try_from(view.left)?);
     let all = TypedImageRef::<P>::from_buffer(
         u32::try_from(source.width())?,
         u32::try_from(source.height())?,
         source.pixels(),
     )?;
-    let part = TypedCroppedImage::from_ref(&all, left, top, u32::try_from(rect.width)?, u32::try_from(rect.height)?)?;
+    let view = TypedCroppedImage::from_ref(&all, left, top, u32::try_from(view.width)?, u32::try_from(view.height)?)?;
     let mut out = TypedImage::<P>::from_buffer(width, height, target.pixels_mut())?;
-    let filter = match interpolation {
-        Interpolation::Nearest | Interpolation::Box => FilterType::Box,
-        Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Hamming => FilterType::Hamming,
-        Interpolation::Bicubic => FilterType::CatmullRom,
-        Interpolation::Lanczos => FilterType::Lanczos3,
-    };
-    let algorithm = match (interpolation, antialias) {
-        (Interpolation::Nearest, _) => ResizeAlg::Nearest,
-        (_, true) => ResizeAlg::Convolution(filter),
-        (_, false) => ResizeAlg::Interpolation(filter),
-    };
-    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&part, &mut out, &options))?;
+    RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&view, &mut out, options))?;
     Ok(())
 }
 
@@ -172,6 +249,40 @@ mod tests {
         // A triangle filter of a 2:1 downscale weighs 1/8, 3/8, 3/8, 1/8: constant pairs in the middle stay.
         let image = Image::new((1, 8), 1, vec![10, 10, 10, 10, 90, 90, 90, 90]).unwrap();
         assert_eq!(image.resize((1, 4), Interpolation::Bilinear).unwrap().pixels(), [10, 20, 80, 90]);
+    }
+
+    #[test]
+    fn columns_come_first_where_the_height_shrinks_by_much_more() {
+        let first = |from: (usize, usize), to: (usize, usize)| vertical_first(from.into(), to.into());
+        assert!(!first((100, 100), (50, 50)));
+        assert!(!first((100, 100), (50, 75))); // twice as much is not more
+        assert!(first((100, 100), (49, 75)));
+        assert!(first((100, 100), (99, 200)));
+        assert!(!first((100, 100), (100, 200)));
+    }
+
+    #[test]
+    fn without_antialiasing_a_smaller_image_skips_pixels() {
+        let image = Image::new((1, 8), 1, vec![0, 0, 0, 255, 255, 0, 0, 0]).unwrap();
+        let resize = |size: (usize, usize), interpolation| {
+            image.resize(size, Resampling { interpolation, antialias: false }).unwrap().pixels().to_vec()
+        };
+        // From torchvision.transforms.v2.functional.resize of a tensor.
+        assert_eq!(resize((1, 2), Interpolation::Bilinear), [0, 0]);
+        assert_eq!(resize((1, 4), Interpolation::Bicubic), [0, 128, 128, 0]);
+        // The others always average.
+        assert_eq!(resize((1, 2), Interpolation::Box), [64, 64]);
+    }
+
+    #[test]
+    fn colours_that_are_not_seen_do_not_bleed() {
+        // Red beside a green that is fully transparent.
+        let image = Image::new((1, 2), 4, vec![255, 0, 0, 255, 0, 255, 0, 0]).unwrap();
+        for interpolation in [Interpolation::Box, Interpolation::Bilinear, Interpolation::Bicubic] {
+            let pixel = image.resize((1, 1), interpolation).unwrap();
+            assert_eq!(pixel.pixels()[..2], [255, 0], "{interpolation:?}: {:?}", pixel.pixels());
+        }
+        assert_eq!(image.resize((1, 1), Interpolation::Nearest).unwrap().pixels(), [0, 255, 0, 0]);
     }
 
     #[test]
