@@ -1,4 +1,4 @@
-//! What samples draw beside uniform numbers: normal, gamma, beta.
+//! What samples draw beside uniform numbers: normal, gamma, beta, Dirichlet.
 
 use std::f64::consts::TAU;
 
@@ -20,6 +20,20 @@ impl SampleRng {
     pub fn beta(&mut self, alpha: f64, beta: f64) -> f64 {
         let (x, y) = (self.ln_gamma(alpha), self.ln_gamma(beta));
         1.0 / (1.0 + (y - x).exp())
+    }
+
+    /// Fills `weights` with numbers that add up to 1, from the symmetric Dirichlet distribution.
+    ///
+    /// # Panics
+    ///
+    /// Unless `alpha` is finite and above 0.
+    #[cfg(feature = "vision")]
+    pub(crate) fn dirichlet(&mut self, alpha: f64, weights: &mut [f64]) {
+        weights.iter_mut().for_each(|weight| *weight = self.ln_gamma(alpha));
+        let largest = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        weights.iter_mut().for_each(|weight| *weight = (*weight - largest).exp());
+        let sum: f64 = weights.iter().sum();
+        weights.iter_mut().for_each(|weight| *weight /= sum);
     }
 
     /// The logarithm of a gamma-distributed number (Marsaglia and Tsang, "A simple method for generating gamma
@@ -104,6 +118,19 @@ mod tests {
         assert!(drawn.iter().filter(|&&x| !(1e-6..=1.0 - 1e-6).contains(&x)).count() > 980);
         // Five standard deviations of a binomial(1000, 1/2) are 79.
         assert!(drawn.iter().filter(|&&x| x < 0.5).count().abs_diff(500) < 79);
+    }
+
+    #[test]
+    #[cfg(feature = "vision")]
+    fn dirichlet_weights_add_up_to_one_and_have_the_moments_of_a_beta() {
+        let rng = &mut SampleRng::new(5, 0, 0);
+        let mut weights = [0.0; 3];
+        // Of a symmetric Dirichlet distribution of three, one weight is Beta(a, 2a): for a = 1, mean 1/3, variance 1/18.
+        check("dirichlet", 1.0 / 3.0, 1.0 / 18.0, 2.4, &mut || {
+            rng.dirichlet(1.0, &mut weights);
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12 && weights.iter().all(|&w| w >= 0.0));
+            weights[2]
+        });
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! What happens to a sample between its dataset and its batch.
 
 #[cfg(feature = "vision")]
+mod aug_mix;
+#[cfg(feature = "vision")]
+mod augment_op;
+#[cfg(feature = "vision")]
+mod augmentation_space;
+#[cfg(feature = "vision")]
+mod auto_augment;
+#[cfg(feature = "vision")]
 mod center_crop;
 #[cfg(feature = "vision")]
 mod color_jitter;
@@ -10,6 +18,8 @@ mod gaussian_blur;
 #[cfg(feature = "vision")]
 mod grayscale;
 mod pass_through;
+#[cfg(feature = "vision")]
+mod rand_augment;
 #[cfg(feature = "vision")]
 mod random_adjust_sharpness;
 mod random_apply;
@@ -35,13 +45,20 @@ mod random_solarize;
 mod resize;
 #[cfg(feature = "vision")]
 mod to_tensor;
+#[cfg(feature = "vision")]
+mod trivial_augment_wide;
 
 #[cfg(feature = "vision")]
 pub use self::{
+    aug_mix::AugMix,
+    augment_op::AugmentOp,
+    augmentation_space::AugmentationSpace,
+    auto_augment::{AutoAugment, AutoAugmentPolicy},
     center_crop::CenterCrop,
     color_jitter::{ColorJitter, Jitter},
     gaussian_blur::GaussianBlur,
     grayscale::Grayscale,
+    rand_augment::RandAugment,
     random_adjust_sharpness::RandomAdjustSharpness,
     random_autocontrast::RandomAutocontrast,
     random_equalize::RandomEqualize,
@@ -53,6 +70,7 @@ pub use self::{
     random_solarize::RandomSolarize,
     resize::Resize,
     to_tensor::ToTensor,
+    trivial_augment_wide::TrivialAugmentWide,
 };
 
 pub use self::{
