@@ -7,7 +7,7 @@ torch = . scripts/libtorch.sh &&
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test torchrun bench bench-peers bench-sampler photos throughput fixtures golden doc
+.PHONY: help train train-mnist test torchrun bench bench-peers bench-sampler photos throughput fixtures golden golden-transforms doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make golden                     check the orders against all rows that torch drew; takes 2 GB of memory'
+	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -58,6 +59,9 @@ fixtures:
 
 golden:
 	cargo run --locked --release --example golden -- fixtures/golden/torch-2.11-*.json
+
+golden-transforms:
+	@scripts/golden-transforms.sh '$(IMAGES)' $(if $(GOLDEN),'$(GOLDEN)')
 
 doc:
 	@$(torch) cargo doc --locked --no-deps --all-features
