@@ -7,8 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sutler::image::{DecodeOptions, Image, ImageSource, Interpolation, LazyImage, Limits, Normalize, Rect};
-use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor, Transform};
-use sutler::{Dataset, ErrorKind, Idx, ImageFolder, Loader, SampleRng};
+use sutler::transform::{
+    CenterCrop, RandomApply, RandomChoice, RandomHorizontalFlip, RandomOrder, RandomResizedCrop, Resize, ToTensor,
+    Transform,
+};
+use sutler::{Collate, DType, Dataset, ErrorKind, F16, Idx, ImageFolder, Loader, SampleRng, Stack};
 
 #[path = "../fixtures/generate.rs"]
 #[allow(dead_code)] // only its pictures are needed here
@@ -366,6 +369,91 @@ fn a_tensor_holds_the_pixels_of_the_image_plane_by_plane() {
     for (c, plane) in bytes.chunks(image.height() * image.width()).enumerate() {
         assert!(plane.iter().enumerate().all(|(p, &value)| value == image.pixels()[p * 3 + c]), "channel {c}");
     }
+}
+
+#[test]
+fn a_batch_of_16_bit_tensors_with_the_channels_last_is_that_of_its_images() {
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap().map(Resize::exact((6, 5)));
+    fn first<D: Dataset + 'static>(data: D) -> <Stack as Collate<D::Sample>>::Batch
+    where
+        Stack: Collate<D::Sample>,
+    {
+        Loader::builder(data).batch_size(4).build().unwrap().epoch().next().unwrap().unwrap()
+    }
+    let (bytes, _) = first(folder());
+    let (halves, _) = first(folder().map(ToTensor::f16().normalize(Normalize::IMAGENET).channels_last()));
+    assert_eq!((halves.shape(), halves.dtype()), (&[4, 6, 5, 3][..], DType::Float16));
+    let Normalize { mean, std } = Normalize::IMAGENET;
+    for (i, (half, byte)) in halves.iter().zip(&*bytes).enumerate() {
+        let unit = f32::from(*byte) * (1.0 / 255.0);
+        assert_eq!(*half, F16::from_f32((unit - mean[i % 3]) / std[i % 3]));
+    }
+}
+
+#[test]
+fn several_images_of_a_sample_are_stacked_before_the_samples_are() {
+    let crops = |width: usize| {
+        move |(image, label): (LazyImage, i64), _: &mut SampleRng| {
+            let image = image.decode()?;
+            let crop = |left: isize, width: usize| image.crop(Rect { top: 0, left, height: 4, width });
+            Ok(([crop(0, 3)?, crop(5, width)?], label))
+        }
+    };
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let loader = Loader::builder(folder().map(crops(3))).batch_size(2).build().unwrap();
+    let (images, _) = loader.epoch().next().unwrap().unwrap();
+    assert_eq!(images.shape(), [2, 2, 4, 3, 3]);
+    let loader = Loader::builder(folder().map(crops(3)).map(ToTensor::u8())).batch_size(2).build().unwrap();
+    let (tensors, _) = loader.epoch().next().unwrap().unwrap();
+    assert_eq!(tensors.shape(), [2, 2, 3, 4, 3]);
+    for (image, tensor) in images.chunks(36).zip(tensors.chunks(36)) {
+        assert!((0..36).all(|i| image[i] == tensor[i % 3 * 12 + i / 3]));
+    }
+
+    let loader = Loader::builder(folder().map(crops(2))).batch_size(2).build().unwrap();
+    let error = loader.epoch().next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.index()), (ErrorKind::Collate, Some(0)));
+    assert!(error.to_string().contains("its image 1 has shape [4, 2, 3], but its first one [4, 3, 3]"), "{error}");
+}
+
+#[test]
+fn containers_take_lazy_images_with_labels_and_without() {
+    let flip = || RandomHorizontalFlip::new(1.0);
+    let fill = |value: u8| {
+        move |(mut image, label): (Image, i64), _: &mut SampleRng| {
+            image.pixels_mut().fill(value);
+            Ok((image, label))
+        }
+    };
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let chain = (
+        RandomResizedCrop::new(8),
+        RandomApply::new(fill(10), 0.5),
+        RandomChoice::new((RandomHorizontalFlip::new(0.0), flip())),
+        RandomOrder::new((RandomApply::new(fill(20), 0.1), flip(), CenterCrop::new(6))),
+    );
+    let data = folder().map(chain);
+    let (plain, filled) = (0..100).fold((0, 0), |(plain, filled), index| {
+        let (image, _) = data.get(index, &mut SampleRng::new(0, 0, index)).unwrap();
+        assert_eq!(image.size(), 6.into());
+        match image.pixels()[0] {
+            first if image.pixels().iter().any(|&value| value != first) => (plain + 1, filled),
+            10 | 20 => (plain, filled + 1),
+            other => panic!("filled with {other}"),
+        }
+    });
+    // 45 expected to be plain; five standard deviations are 25.
+    assert!((20..=70).contains(&plain) && plain + filled == 100, "{plain} and {filled}");
+
+    // Spared, a lazy image is decoded.
+    let (lazy, label) = folder().get(0, &mut rng()).unwrap();
+    let image = lazy.decode().unwrap();
+    let spared = RandomApply::new(flip(), 0.0).apply((lazy, label), &mut rng()).unwrap();
+    assert_eq!(spared, (image.clone(), label));
+    let lazy =
+        LazyImage::new(fs::read(fixture("shapes/train/rings/000.jpg")).unwrap(), &DecodeOptions::default()).unwrap();
+    let image = lazy.decode().unwrap();
+    assert_eq!(RandomOrder::new((flip(), flip())).apply(lazy, &mut rng()).unwrap(), image);
 }
 
 /// The digest of every byte of three shuffled, augmented epochs.

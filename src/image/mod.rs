@@ -12,6 +12,7 @@ mod geometry;
 mod header;
 mod hue;
 mod jpeg;
+mod layout;
 mod lazy;
 mod lookup;
 mod nearest;
@@ -27,6 +28,7 @@ mod warp;
 
 pub use fill::Fill;
 pub use geometry::{Rect, Size};
+pub use layout::Layout;
 pub use lazy::LazyImage;
 pub use options::{ColorMode, DecodeOptions, JpegDecoder, Limits};
 pub use pad::{Padding, PaddingMode};

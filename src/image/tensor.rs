@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use super::Image;
+use super::layout::write;
+use super::{Image, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Element, Shape};
 
-/// An image that becomes a `[C, H, W]` tensor when it is written into its batch: what
-/// [`ToTensor`](crate::transform::ToTensor) makes.
+/// An image that becomes a tensor when it is written into its batch: what
+/// [`ToTensor`](crate::transform::ToTensor) makes. `[C, H, W]`, or `[H, W, C]` if its [`Layout`] is `ChannelsLast`.
 ///
-/// The conversion from interleaved bytes to planes of `T` happens in that write, so the tensor never exists anywhere
+/// The conversion from interleaved bytes to values of `T` happens in that write, so the tensor never exists anywhere
 /// else. To look at one outside of a loader, use [`to_vec`](ImageTensor::to_vec).
 #[derive(Clone, Debug)]
 pub struct ImageTensor<T> {
     image: Image,
-    /// What each byte becomes, a table a channel, or one for all.
+    /// What each byte becomes, a table a channel, or one for all. Bytes stay what they are: their tables are not used.
     tables: Arc<[[T; 256]]>,
+    layout: Layout,
 }
 
 impl<T: Element> ImageTensor<T> {
-    pub(crate) fn new(image: Image, tables: Arc<[[T; 256]]>) -> Result<Self> {
+    pub(crate) fn new(image: Image, tables: Arc<[[T; 256]]>, layout: Layout) -> Result<Self> {
         if tables.len() != 1 && tables.len() != image.channels() {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -30,12 +32,21 @@ impl<T: Element> ImageTensor<T> {
                 ),
             ));
         }
-        Ok(ImageTensor { image, tables })
+        Ok(ImageTensor { image, tables, layout })
     }
 
-    /// `[C, H, W]`.
+    /// `[C, H, W]`, or `[H, W, C]`.
     pub fn shape(&self) -> Shape {
-        [self.image.channels(), self.image.height(), self.image.width()].into()
+        let (channels, height, width) = (self.image.channels(), self.image.height(), self.image.width());
+        match self.layout {
+            Layout::ChannelsFirst => [channels, height, width].into(),
+            Layout::ChannelsLast => [height, width, channels].into(),
+        }
+    }
+
+    /// Which way the values lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Writes the values in C order.
@@ -48,9 +59,9 @@ impl<T: Element> ImageTensor<T> {
         assert_eq!(out.len(), pixels.len(), "a tensor of shape {:?} has {} values", self.shape(), pixels.len());
         let table = |channel: usize| &self.tables[if self.tables.len() == 1 { 0 } else { channel }];
         match self.image.channels() {
-            1 => planes::<T, 1>(pixels, out, [table(0)]),
-            3 => planes::<T, 3>(pixels, out, [table(0), table(1), table(2)]),
-            _ => planes::<T, 4>(pixels, out, [table(0), table(1), table(2), table(3)]),
+            1 => write(pixels, out, [table(0)], self.layout),
+            3 => write(pixels, out, [0, 1, 2].map(table), self.layout),
+            _ => write(pixels, out, [0, 1, 2, 3].map(table), self.layout),
         }
     }
 
@@ -59,23 +70,6 @@ impl<T: Element> ImageTensor<T> {
         let mut values = vec![self.tables[0][0]; self.image.pixels().len()];
         self.write_to(&mut values);
         values
-    }
-}
-
-/// Takes interleaved pixels apart. A table look-up a value is exact to the last bit by construction, and as fast as
-/// arithmetic: taking the channels apart is what costs.
-fn planes<T: Copy, const C: usize>(pixels: &[u8], out: &mut [T], tables: [&[T; 256]; C]) {
-    let count = pixels.len() / C;
-    let mut rest = out;
-    let planes = [(); C].map(|()| {
-        let (plane, others) = std::mem::take(&mut rest).split_at_mut(count);
-        rest = others;
-        plane
-    });
-    for (i, pixel) in pixels.as_chunks::<C>().0.iter().enumerate() {
-        for c in 0..C {
-            planes[c][i] = tables[c][usize::from(pixel[c])];
-        }
     }
 }
 
@@ -99,27 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planes_are_the_channels_one_after_the_other() {
-        for channels in [1, 3, 4] {
-            let pixels: Vec<u8> = (0..5 * 7 * channels).map(|i| (i * 37 % 256) as u8).collect();
-            let image = Image::new((5, 7), channels, pixels.clone()).unwrap();
-            let tables: Vec<[f32; 256]> =
-                (0..channels).map(|c| std::array::from_fn(|v| v as f32 * 2.0 + c as f32)).collect();
-            let tensor = ImageTensor::new(image, tables.into()).unwrap();
-            assert_eq!(*tensor.shape(), [channels, 5, 7]);
-            let values = tensor.to_vec();
-            for c in 0..channels {
-                for p in 0..35 {
-                    assert_eq!(values[c * 35 + p], f32::from(pixels[p * channels + c]) * 2.0 + c as f32);
-                }
-            }
-        }
-    }
-
-    #[test]
     fn the_wrong_number_of_means_is_an_error() {
         let image = Image::new((1, 1), 1, vec![0]).unwrap();
-        let error = ImageTensor::new(image, vec![[0_f32; 256]; 3].into()).unwrap_err();
+        let error = ImageTensor::new(image, vec![[0_f32; 256]; 3].into(), Layout::ChannelsFirst).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

@@ -58,6 +58,10 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
         self.capacity
     }
 
+    fn rng(&self, run: &Run) -> SampleRng {
+        SampleRng::of_batch(self.data.seed, self.epoch, run.place(0))
+    }
+
     fn loads<'a>(&'a self, run: &'a Run) -> impl Load<Sample = D::Sample> {
         let Data { dataset, len, seed, .. } = &*self.data;
         Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run: *run, indices: self.batches.indices_of(*run) }

@@ -18,6 +18,7 @@ use super::watch::{SampleName, Watch};
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
+use crate::rng::SampleRng;
 use crate::stats::{Counters, Shift};
 
 /// Where the samples of an epoch come from.
@@ -32,6 +33,9 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// How many samples the batches have that can share buffers with it: at least as many.
     fn capacity(&self, work: &Self::Work) -> usize;
+
+    /// The batch's own generator.
+    fn rng(&self, work: &Self::Work) -> SampleRng;
 
     /// What loads the samples of a batch.
     fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = Self::Sample>;
@@ -234,7 +238,8 @@ where
     fn start(&self, work: &S::Work) -> C::Part {
         let (len, capacity) = (self.source.len(work), self.source.capacity(work));
         let shared = &*self.shared;
-        shared.collate.start(BatchPlan { len, capacity, buffers: &shared.buffers, field: 0 })
+        let rng = &self.source.rng(work);
+        shared.collate.start(BatchPlan { len, capacity, buffers: &shared.buffers, field: 0, rng })
     }
 
     /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample

@@ -1,17 +1,31 @@
 //! What happens to a sample between its dataset and its batch.
 
 #[cfg(feature = "vision")]
+mod aug_mix;
+#[cfg(feature = "vision")]
+mod augment_op;
+#[cfg(feature = "vision")]
+mod augmentation_space;
+#[cfg(feature = "vision")]
+mod auto_augment;
+#[cfg(feature = "vision")]
 mod center_crop;
 #[cfg(feature = "vision")]
 mod color_jitter;
+mod compose;
 #[cfg(feature = "vision")]
 mod gaussian_blur;
 #[cfg(feature = "vision")]
 mod grayscale;
+mod pass_through;
+#[cfg(feature = "vision")]
+mod rand_augment;
 #[cfg(feature = "vision")]
 mod random_adjust_sharpness;
+mod random_apply;
 #[cfg(feature = "vision")]
 mod random_autocontrast;
+mod random_choice;
 #[cfg(feature = "vision")]
 mod random_equalize;
 #[cfg(feature = "vision")]
@@ -20,6 +34,7 @@ mod random_grayscale;
 mod random_horizontal_flip;
 #[cfg(feature = "vision")]
 mod random_invert;
+mod random_order;
 #[cfg(feature = "vision")]
 mod random_posterize;
 #[cfg(feature = "vision")]
@@ -30,13 +45,20 @@ mod random_solarize;
 mod resize;
 #[cfg(feature = "vision")]
 mod to_tensor;
+#[cfg(feature = "vision")]
+mod trivial_augment_wide;
 
 #[cfg(feature = "vision")]
 pub use self::{
+    aug_mix::AugMix,
+    augment_op::AugmentOp,
+    augmentation_space::AugmentationSpace,
+    auto_augment::{AutoAugment, AutoAugmentPolicy},
     center_crop::CenterCrop,
     color_jitter::{ColorJitter, Jitter},
     gaussian_blur::GaussianBlur,
     grayscale::Grayscale,
+    rand_augment::RandAugment,
     random_adjust_sharpness::RandomAdjustSharpness,
     random_autocontrast::RandomAutocontrast,
     random_equalize::RandomEqualize,
@@ -48,6 +70,11 @@ pub use self::{
     random_solarize::RandomSolarize,
     resize::Resize,
     to_tensor::ToTensor,
+    trivial_augment_wide::TrivialAugmentWide,
+};
+
+pub use self::{
+    pass_through::PassThrough, random_apply::RandomApply, random_choice::RandomChoice, random_order::RandomOrder,
 };
 
 use crate::error::Result;
@@ -63,6 +90,22 @@ use crate::rng::SampleRng;
 ///
 /// let noisy = InMemory::new(vec![1.0, 2.0]).map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
 /// assert_eq!(noisy.len(), 2);
+/// ```
+///
+/// A tuple of up to eight transforms is one as well: one after another, as `torchvision.transforms.v2.Compose`.
+///
+/// ```
+/// # #[cfg(feature = "vision")]
+/// # fn main() -> sutler::Result<()> {
+/// use sutler::transform::{CenterCrop, Resize, ToTensor};
+/// use sutler::{Dataset, ImageFolder};
+///
+/// let eval = (Resize::new(72), CenterCrop::new(64), ToTensor::u8()); // as good as three calls of map
+/// let val = ImageFolder::open("fixtures/shapes/val")?.map(eval);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "vision"))]
+/// # fn main() {}
 /// ```
 ///
 /// The transforms of images act on an `Image` or a `LazyImage`, and on the image of an `(image, label)` sample, whose label
@@ -119,7 +162,6 @@ use acts_on_images;
 /// # Panics
 ///
 /// Unless `p` is in `[0, 1]`.
-#[cfg(feature = "vision")]
 fn probability(p: f64) -> f64 {
     assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
     p

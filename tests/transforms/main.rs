@@ -6,6 +6,7 @@
 
 mod color;
 mod geometry;
+mod policies;
 mod tensors;
 
 use std::collections::{BTreeMap, HashMap};
@@ -65,7 +66,7 @@ const EXACT: Tolerance = Tolerance { most: 0.0, share: 0.0 };
 type Check = (&'static str, fn(&Image, &Value) -> sutler::Result<Output>, Tolerance);
 
 fn checks() -> impl Iterator<Item = &'static Check> {
-    color::CHECKS.iter().chain(geometry::CHECKS).chain(tensors::CHECKS)
+    color::CHECKS.iter().chain(geometry::CHECKS).chain(policies::CHECKS).chain(tensors::CHECKS)
 }
 
 fn folder() -> PathBuf {
