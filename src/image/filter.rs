@@ -45,7 +45,7 @@ impl Image {
     /// (`torchvision.transforms.v2.functional.gaussian_blur`). `sigma` is `[x, y]` as well; `None` is
     /// `0.15 * kernel_size + 0.35`.
     ///
-    /// One value in some ten thousand may be off by one level, as torch sums in an order of its own.
+    /// One value in some ten thousand is off by one level: torch's sums are of single precision, and in an order of its own.
     ///
     /// # Errors
     ///
@@ -133,6 +133,7 @@ fn kernel(size: usize, sigma: f64) -> Vec<f32> {
 
 /// First along the rows, then along the columns, which is the product of the two kernels.
 fn convolve(image: &mut Image, kx: &[f32], ky: &[f32]) {
+    const WHOLE: f32 = (1_u32 << 23) as f32;
     let (height, channels, row_bytes) = (image.height(), image.channels, image.width() * image.channels);
     let (margin, reach) = (kx.len() / 2 * channels, ky.len() / 2);
     // Where in the ring the rows are that a row is the sum of.
@@ -157,7 +158,7 @@ fn convolve(image: &mut Image, kx: &[f32], ky: &[f32]) {
             let row = &mut image.pixels_mut()[y * row_bytes..][..row_bytes];
             for (value, &sum) in row.iter_mut().zip(&*sum) {
                 // To the nearest, halves to even: from 2^23 on, single precision has whole numbers only.
-                *value = (sum + 8_388_608.0).to_bits() as u8;
+                *value = (sum + WHOLE).to_bits() as u8;
             }
         }
     });
