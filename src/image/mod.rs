@@ -10,9 +10,11 @@ mod lazy;
 mod nearest;
 mod pad;
 mod resample;
+mod sample;
 mod scratch;
 mod source;
 mod tensor;
+mod warp;
 
 pub use decode::Limits;
 pub use fill::Fill;
@@ -22,6 +24,7 @@ pub use pad::{Padding, PaddingMode};
 pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;
 pub use tensor::{ImageTensor, Normalize};
+pub use warp::Warp;
 
 use crate::error::{Error, ErrorKind, Result};
 use scratch::Scratch;

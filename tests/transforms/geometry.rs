@@ -1,7 +1,7 @@
 //! Where pixels go.
 
 use serde_json::Value;
-use sutler::image::{Fill, Image, Interpolation, Padding, PaddingMode, Rect, Size};
+use sutler::image::{Fill, Image, Interpolation, Padding, PaddingMode, Rect, Size, Warp};
 use sutler::transform::{Resize, Transform};
 use sutler::{Error, SampleRng};
 
@@ -21,6 +21,9 @@ pub(super) const CHECKS: &[Check] = &[
     ("pad", |image, p| Ok(image.pad(padding(p), padding_mode(p))?.into()), EXACT),
     ("hflip", |image, _| Ok(changed(image, Image::flip_horizontal).into()), EXACT),
     ("vflip", |image, _| Ok(changed(image, Image::flip_vertical).into()), EXACT),
+    ("rotate", |image, p| Ok(image.rotate(number(&p["angle"]), &warp(p))?.into()), EXACT),
+    ("affine", affine, EXACT),
+    ("perspective", perspective, EXACT),
     ("erase", erase, EXACT),
 ];
 
@@ -41,6 +44,21 @@ fn resize(image: &Image, p: &Value) -> sutler::Result<Output> {
     };
     let resize = resize.interpolation(interpolation(p));
     Ok(resize.apply(image.clone(), &mut SampleRng::new(0, 0, 0))?.into())
+}
+
+fn affine(image: &Image, p: &Value) -> sutler::Result<Output> {
+    let (translate, shear) = (pair(&p["translate"]), pair(&p["shear"]));
+    Ok(image.affine(number(&p["angle"]), translate, number(&p["scale"]), shear, &warp(p))?.into())
+}
+
+/// By the coefficients that torchvision found, and by those found here.
+fn perspective(image: &Image, p: &Value) -> sutler::Result<Output> {
+    let coefficients = list(&p["coefficients"], number).try_into().expect("eight coefficients");
+    let by_coefficients = image.perspective_by(coefficients, &warp(p))?;
+    let points = |name: &str| list(&p[name], pair).try_into().expect("four points");
+    let by_points = image.perspective(points("startpoints"), points("endpoints"), &warp(p))?;
+    assert!(by_coefficients == by_points, "other coefficients than torchvision's: {p}");
+    Ok(by_points.into())
 }
 
 fn erase(image: &Image, p: &Value) -> sutler::Result<Output> {
@@ -83,6 +101,23 @@ fn size(value: &Value) -> Size {
         [side] => side.into(),
         [height, width] => (height, width).into(),
         _ => panic!("{value} is no size"),
+    }
+}
+
+/// `[x, y]`.
+fn pair(value: &Value) -> (f64, f64) {
+    match list(value, number)[..] {
+        [x, y] => (x, y),
+        _ => panic!("{value} is no pair"),
+    }
+}
+
+fn warp(p: &Value) -> Warp {
+    Warp {
+        interpolation: interpolation(p),
+        center: p.get("center").filter(|center| !center.is_null()).map(pair),
+        expand: p["expand"] == true,
+        fill: fill(&p["fill"]),
     }
 }
 
