@@ -5,6 +5,7 @@ mod blend;
 mod color;
 mod crops;
 mod decode;
+mod erased;
 mod fill;
 mod filter;
 mod flip;

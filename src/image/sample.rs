@@ -4,7 +4,7 @@
 //! read the nearest pixel step through the image in fixed point, or pick rows and columns where they do not turn it; all
 //! else is computed in double precision for each pixel by itself.
 
-use std::ops::Range;
+use std::ops::{Add, Neg, Range, Sub};
 
 use super::nearest::{Axis, pick};
 use super::{Image, Interpolation, Rect, by_channels};
@@ -27,8 +27,25 @@ impl<'a, const C: usize> View<'a, C> {
         x >= 0.0 && x < self.width as f64 && y >= 0.0 && y < self.height as f64
     }
 
-    fn row(&self, y: usize) -> &'a [[u8; C]] {
-        &self.pixels[y * self.width..][..self.width]
+    /// The `N * N` pixels whose first is at (x, y), if all of them are inside.
+    fn inner<const N: usize>(&self, x: isize, y: isize) -> Option<[&'a [[u8; C]; N]; N]> {
+        let fits = |at: isize, len: usize| at >= 0 && at + N as isize <= len as isize;
+        (fits(x, self.width) && fits(y, self.height)).then(|| {
+            let first = y as usize * self.width + x as usize;
+            std::array::from_fn(|row| {
+                self.pixels[first + row * self.width..].first_chunk().expect("the square is inside")
+            })
+        })
+    }
+
+    /// The `N * N` pixels whose first is at (x, y); the outermost are repeated beyond the edge.
+    #[cold]
+    fn square<const N: usize>(&self, x: isize, y: isize) -> [[[u8; C]; N]; N] {
+        let clamp = |at: isize, len: usize| at.clamp(0, len as isize - 1) as usize;
+        std::array::from_fn(|row| {
+            let row = clamp(y + row as isize, self.height) * self.width;
+            std::array::from_fn(|column| self.pixels[row + clamp(x + column as isize, self.width)])
+        })
     }
 }
 
@@ -95,6 +112,7 @@ pub(super) fn perspective(
 }
 
 /// `ImagingGenericTransform`.
+#[expect(clippy::redundant_closure, reason = "a closure is inlined into the loop; a function is called for each pixel")]
 fn read_each<const C: usize>(
     source: &Image,
     target: &mut Image,
@@ -103,9 +121,9 @@ fn read_each<const C: usize>(
     fill: [u8; 4],
 ) {
     match interpolation {
-        Interpolation::Nearest => read_each_by(source, target, map, nearest::<C>, fill),
-        Interpolation::Bicubic => read_each_by(source, target, map, bicubic::<C>, fill),
-        _ => read_each_by(source, target, map, bilinear::<C>, fill),
+        Interpolation::Nearest => read_each_by(source, target, map, |view, x, y| nearest::<C>(view, x, y), fill),
+        Interpolation::Bicubic => read_each_by(source, target, map, |view, x, y| bicubic::<C>(view, x, y), fill),
+        _ => read_each_by(source, target, map, |view, x, y| bilinear::<C>(view, x, y), fill),
     }
 }
 
@@ -128,50 +146,66 @@ fn read_each_by<const C: usize>(
 }
 
 fn nearest<const C: usize>(view: View<'_, C>, x: f64, y: f64) -> [u8; C] {
-    view.row(y as usize)[x as usize]
+    view.pixels[y as usize * view.width + x as usize]
 }
 
-/// The pixel at or before a place, of which that many lie in a row, and how far beyond the middle of it the place is.
-/// Before the middle of the first pixel it is -1.
+/// The last pixel whose middle is not beyond a place, and how far beyond it the place is: -1 before the first middle.
 fn split(place: f64) -> (isize, f64) {
     let place = place - 0.5;
-    // The place is inside of the image, so not below -1/2; and rounding down a positive number cuts it off.
-    let whole = if place < 0.0 { -1 } else { place as isize };
-    (whole, place - whole as f64)
+    // The place is inside of the image, so not below -1/2; and a cast cuts off, which rounds down what is positive.
+    match place < 0.0 {
+        true => (-1, place + 1.0),
+        false => (place as u32 as isize, place - f64::from(place as u32)),
+    }
 }
 
-fn clamped(at: isize, len: usize) -> usize {
-    at.clamp(0, len as isize - 1) as usize
-}
-
+#[inline(always)] // for the same reason
 fn bilinear<const C: usize>(view: View<'_, C>, x: f64, y: f64) -> [u8; C] {
     let ((x, right), (y, down)) = (split(x), split(y));
-    let (x0, x1) = (clamped(x, view.width), clamped(x + 1, view.width));
-    let (above, below) = (view.row(clamped(y, view.height)), view.row(clamped(y + 1, view.height)));
-    let between = |a: f64, b: f64, share: f64| a + (b - a) * share;
+    match view.inner(x, y) {
+        Some(square) => bilinear_of(square, right, down),
+        None => bilinear_of(view.square(x, y).each_ref(), right, down),
+    }
+}
+
+#[inline(always)]
+fn bilinear_of<const C: usize>([above, below]: [&[[u8; C]; 2]; 2], right: f64, down: f64) -> [u8; C] {
+    // The difference of bytes is exact, and cheaper as a whole number.
+    let across = |a: u8, b: u8| f64::from(a) + f64::from(i32::from(b) - i32::from(a)) * right;
     std::array::from_fn(|c| {
-        let across = |row: &[[u8; C]]| between(f64::from(row[x0][c]), f64::from(row[x1][c]), right);
-        between(across(above), across(below), down) as u8
+        let (above, below) = (across(above[0][c], above[1][c]), across(below[0][c], below[1][c]));
+        (above + (below - above) * down) as u8
     })
 }
 
 fn bicubic<const C: usize>(view: View<'_, C>, x: f64, y: f64) -> [u8; C] {
     let ((x, right), (y, down)) = (split(x), split(y));
-    let columns = [x - 1, x, x + 1, x + 2].map(|x| clamped(x, view.width));
-    let rows = [y - 1, y, y + 1, y + 2].map(|y| view.row(clamped(y, view.height)));
-    std::array::from_fn(|c| {
-        let across = rows.map(|row| cubic(columns.map(|x| f64::from(row[x][c])), right));
-        // The cast cuts off what is beyond 0 and 255.
-        cubic(across, down) as u8
-    })
+    match view.inner(x - 1, y - 1) {
+        Some(square) => bicubic_of(square, right, down),
+        None => bicubic_of(view.square(x - 1, y - 1).each_ref(), right, down),
+    }
 }
 
-/// A cubic through the two values in the middle, at `at` between them.
-fn cubic([a, b, c, d]: [f64; 4], at: f64) -> f64 {
-    let linear = -a + c;
-    let square = 2.0 * (a - b) + c - d;
-    let cube = -a + b - c + d;
-    b + at * (linear + at * (square + at * cube))
+fn bicubic_of<const C: usize>(rows: [&[[u8; C]; 4]; 4], right: f64, down: f64) -> [u8; C] {
+    // As above: what becomes of bytes is exact until it is multiplied by a fraction.
+    let lines = rows.map(|row| -> [f64; C] {
+        std::array::from_fn(|c| cubic_at(cubic_through(row.map(|pixel| i32::from(pixel[c]))).map(f64::from), right))
+    });
+    // The cast cuts off what is beyond 0 and 255.
+    std::array::from_fn(|c| cubic_at(cubic_through(lines.map(|line| line[c])), down) as u8)
+}
+
+/// The coefficients of a cubic through the two values in the middle, from the constant one to that of the cube.
+fn cubic_through<T>([a, b, c, d]: [T; 4]) -> [T; 4]
+where
+    T: Copy + Neg<Output = T> + Add<Output = T> + Sub<Output = T>,
+{
+    let twice = a - b + (a - b);
+    [b, -a + c, twice + c - d, -a + b - c + d]
+}
+
+fn cubic_at([constant, linear, square, cube]: [f64; 4], at: f64) -> f64 {
+    constant + at * (linear + at * (square + at * cube))
 }
 
 /// `affine_fixed`: numbers with 16 bits after the point.
@@ -254,8 +288,8 @@ mod tests {
 
     #[test]
     fn a_cubic_passes_through_its_values() {
-        let values = [3.0, 5.0, 11.0, 2.0];
-        assert_eq!((cubic(values, 0.0), cubic(values, 1.0)), (5.0, 11.0));
-        assert_eq!(cubic([7.0; 4], 0.3), 7.0);
+        let values = cubic_through([3.0, 5.0, 11.0, 2.0]);
+        assert_eq!((cubic_at(values, 0.0), cubic_at(values, 1.0)), (5.0, 11.0));
+        assert_eq!(cubic_at(cubic_through([7.0; 4]), 0.3), 7.0);
     }
 }

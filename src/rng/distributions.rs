@@ -1,5 +1,7 @@
 //! What samples draw beside uniform numbers: normal, gamma, beta, Dirichlet.
 
+#[cfg(feature = "vision")]
+use std::f32::consts::TAU as TAU_F32;
 use std::f64::consts::TAU;
 
 use super::SampleRng;
@@ -10,6 +12,15 @@ impl SampleRng {
         // 1 - u is above 0, whose logarithm there is.
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (TAU * self.uniform()).cos()
+    }
+
+    /// Two that are independent, in single precision and with 24 random bits each, as torch draws its `float32`: for noise.
+    #[cfg(feature = "vision")]
+    pub(crate) fn normal_pair(&mut self) -> [f32; 2] {
+        let mut uniform = || (self.next_u32() >> 8) as f32 * (1.0 / (1 << 24) as f32);
+        let radius = (-2.0 * (1.0 - uniform()).ln()).sqrt();
+        let (sin, cos) = (TAU_F32 * uniform()).sin_cos();
+        [radius * cos, radius * sin]
     }
 
     /// Beta-distributed, in `[0, 1]`. With `alpha = beta = 1` it is uniform; the smaller both are, the nearer it is to 0 or 1.
@@ -80,6 +91,17 @@ mod tests {
         // Beyond two standard deviations lie 4.55 %; five standard deviations of the count are 208.
         let tail = (0..DRAWS).filter(|_| rng.normal().abs() > 2.0).count();
         assert!(tail.abs_diff(1820) < 208, "{tail}");
+    }
+
+    #[test]
+    #[cfg(feature = "vision")]
+    fn pairs_of_normal_numbers_have_their_moments() {
+        let rng = &mut SampleRng::new(6, 0, 0);
+        check("first of a pair", 0.0, 1.0, 3.0, &mut || rng.normal_pair()[0].into());
+        check("second of a pair", 0.0, 1.0, 3.0, &mut || rng.normal_pair()[1].into());
+        // The two of a pair do not follow one another: their product has mean 0 and variance 1.
+        let mut product = || rng.normal_pair().into_iter().map(f64::from).product();
+        check("products", 0.0, 1.0, 9.0, &mut product);
     }
 
     #[test]
