@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sutler::image::{Image, LazyImage, Normalize};
-use sutler::transform::{RandomHorizontalFlip, RandomResizedCrop, ToTensor, Transform};
+use sutler::transform::{RandAugment, RandomHorizontalFlip, RandomResizedCrop, ToTensor, Transform};
 use sutler::{Dataset, Element, ImageFolder, Loader, Result as SutlerResult, SampleRng, Stats};
 
 use bare_loop::BareLoop;
@@ -98,14 +98,18 @@ impl Default for Stages {
 struct Augment {
     crop: RandomResizedCrop,
     flip: RandomHorizontalFlip,
+    rand_augment: Option<RandAugment>,
 }
 
 impl Transform<LazyImage> for Augment {
     type Output = Image;
 
     fn apply(&self, image: LazyImage, rng: &mut SampleRng) -> SutlerResult<Image> {
-        let image = self.crop.apply(image, rng)?;
-        self.flip.apply(image, rng)
+        let image = self.flip.apply(self.crop.apply(image, rng)?, rng)?;
+        match &self.rand_augment {
+            Some(rand_augment) => rand_augment.apply(image, rng),
+            None => Ok(image),
+        }
     }
 }
 
@@ -119,7 +123,11 @@ fn run(settings: &Settings) -> Result<(), Error> {
 fn measure<T: Element + Default>(settings: &Settings, to_tensor: ToTensor<T>) -> Result<(), Error> {
     let folder = ImageFolder::open(&settings.directory)?.decode_options(settings.decode_options());
     let images = folder.len();
-    let augment = Augment { crop: RandomResizedCrop::new(settings.size), flip: RandomHorizontalFlip::default() };
+    let augment = Augment {
+        crop: RandomResizedCrop::new(settings.size),
+        flip: RandomHorizontalFlip::default(),
+        rand_augment: settings.randaugment.then(RandAugment::default),
+    };
 
     let bar = ProgressBar::new((settings.epochs * images) as u64)
         .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} images  {per_sec}  {elapsed} (ETA {eta})")?);
