@@ -3,18 +3,40 @@
 #[cfg(feature = "vision")]
 mod center_crop;
 #[cfg(feature = "vision")]
+mod degrees;
+#[cfg(feature = "vision")]
+mod five_crop;
+#[cfg(feature = "vision")]
+mod pad;
+#[cfg(feature = "vision")]
+mod random_affine;
+#[cfg(feature = "vision")]
+mod random_crop;
+#[cfg(feature = "vision")]
+mod random_erasing;
+#[cfg(feature = "vision")]
 mod random_horizontal_flip;
+#[cfg(feature = "vision")]
+mod random_perspective;
 #[cfg(feature = "vision")]
 mod random_resized_crop;
 #[cfg(feature = "vision")]
+mod random_rotation;
+#[cfg(feature = "vision")]
+mod random_vertical_flip;
+#[cfg(feature = "vision")]
 mod resize;
+#[cfg(feature = "vision")]
+mod ten_crop;
 #[cfg(feature = "vision")]
 mod to_tensor;
 
 #[cfg(feature = "vision")]
 pub use self::{
-    center_crop::CenterCrop, random_horizontal_flip::RandomHorizontalFlip, random_resized_crop::RandomResizedCrop,
-    resize::Resize, to_tensor::ToTensor,
+    center_crop::CenterCrop, degrees::Degrees, five_crop::FiveCrop, pad::Pad, random_affine::RandomAffine,
+    random_crop::RandomCrop, random_erasing::RandomErasing, random_horizontal_flip::RandomHorizontalFlip,
+    random_perspective::RandomPerspective, random_resized_crop::RandomResizedCrop, random_rotation::RandomRotation,
+    random_vertical_flip::RandomVerticalFlip, resize::Resize, ten_crop::TenCrop, to_tensor::ToTensor,
 };
 
 use crate::error::Result;
