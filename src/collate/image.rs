@@ -1,7 +1,7 @@
 //! How images are stacked.
 
 use super::Stackable;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageTensor, LazyImage};
 use crate::memory::{Element, Shape};
 
@@ -44,4 +44,45 @@ impl<T: Element> Stackable for ImageTensor<T> {
         self.write_to(slot);
         Ok(())
     }
+}
+
+/// Several images that are one sample, such as the crops of [`FiveCrop`](crate::transform::FiveCrop): one above the other.
+macro_rules! stackable_arrays_of_images {
+    ($([$($generics:tt)*] $image:ty => $element:ty;)*) => {$(
+        impl<$($generics)* const N: usize> Stackable for [$image; N] {
+            type Element = $element;
+
+            fn shape(&self) -> Shape {
+                let of_one = self.first().map_or([0; 3].into(), Stackable::shape);
+                of_one.with_front(N)
+            }
+
+            fn write(&self, slot: &mut [$element]) -> Result<()> {
+                write_each(self, slot)
+            }
+        }
+    )*};
+}
+
+stackable_arrays_of_images! {
+    [] Image => u8;
+    [] LazyImage => u8;
+    [T: Element,] ImageTensor<T> => T;
+}
+
+fn write_each<S: Stackable>(images: &[S], slot: &mut [S::Element]) -> Result<()> {
+    let Some(first) = images.first().map(Stackable::shape) else { return Ok(()) };
+    for (i, image) in images.iter().enumerate() {
+        if image.shape() != first {
+            return Err(Error::new(
+                ErrorKind::Collate,
+                format!(
+                    "image {i} of the sample has shape {:?}, and its first {first:?}: they do not stack",
+                    image.shape()
+                ),
+            ));
+        }
+    }
+    let len = slot.len() / images.len();
+    images.iter().enumerate().try_for_each(|(i, image)| image.write(&mut slot[i * len..(i + 1) * len]))
 }
