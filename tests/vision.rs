@@ -413,7 +413,10 @@ fn several_images_of_a_sample_are_stacked_before_the_samples_are() {
     let loader = Loader::builder(folder().map(crops(2))).batch_size(2).build().unwrap();
     let error = loader.epoch().next().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.index()), (ErrorKind::Collate, Some(0)));
-    assert!(error.to_string().contains("its image 1 has shape [4, 2, 3], but its first one [4, 3, 3]"), "{error}");
+    assert!(
+        error.to_string().contains("image 1 of the sample has shape [4, 2, 3], and its first [4, 3, 3]"),
+        "{error}"
+    );
 }
 
 #[test]
