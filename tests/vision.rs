@@ -6,10 +6,10 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{Image, Interpolation, LazyImage, Limits, Normalize, Rect};
+use sutler::image::{Image, Interpolation, LazyImage, Limits, Normalize, PaddingMode, Rect};
 use sutler::transform::{
-    CenterCrop, RandomApply, RandomChoice, RandomHorizontalFlip, RandomOrder, RandomResizedCrop, Resize, ToTensor,
-    Transform,
+    CenterCrop, Pad, RandomAffine, RandomApply, RandomChoice, RandomCrop, RandomErasing, RandomHorizontalFlip,
+    RandomOrder, RandomPerspective, RandomResizedCrop, RandomRotation, RandomVerticalFlip, Resize, ToTensor, Transform,
 };
 use sutler::{Collate, DType, Dataset, ErrorKind, F16, Idx, ImageFolder, Loader, SampleRng, Stack};
 
@@ -221,6 +221,15 @@ fn transforms_make_the_same_of_a_lazy_image_as_of_a_decoded_one() {
         both(&CenterCrop::new((200, 10)), &file);
         both(&Resize::new(20), &file);
         both(&RandomHorizontalFlip::default(), &file);
+        both(&RandomVerticalFlip::default(), &file);
+        both(&RandomCrop::new(16), &file);
+        both(&RandomCrop::new(40).padding(3).pad_if_needed(true), &file);
+        both(&RandomCrop::new(40).pad_if_needed(true).padding_mode(PaddingMode::Reflect), &file);
+        both(&Pad::new((1, 2)).padding_mode(PaddingMode::Edge), &file);
+        both(&RandomRotation::new(30.0), &file);
+        both(&RandomAffine::new(30.0).translate(0.2, 0.2), &file);
+        both(&RandomPerspective::default(), &file);
+        both(&RandomErasing::default().random_value(), &file);
     }
 }
 
