@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::erased::{Erased, With};
 use super::layout::write;
-use super::{Image, Layout, Rect};
+use super::{Image, Layout, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Element, Shape, from_f32};
 use crate::rng::SampleRng;
@@ -45,6 +45,11 @@ impl<T: Element> ImageTensor<T> {
             Layout::ChannelsFirst => [channels, height, width].into(),
             Layout::ChannelsLast => [height, width, channels].into(),
         }
+    }
+
+    /// Height and width of the image.
+    pub fn size(&self) -> Size {
+        self.image.size()
     }
 
     /// Which way the values lie.
@@ -145,7 +150,7 @@ mod tests {
                     assert_eq!(erased[at], if inside(y, x) { values[c] } else { own }, "{layout:?} {y} {x} {c}");
                 }
                 // One value for all, over what was erased before.
-                tensor.erase(Rect::all(tensor.image.size()), &[7.0]).unwrap();
+                tensor.erase(Rect::all(tensor.size()), &[7.0]).unwrap();
                 assert!(tensor.to_vec().iter().all(|&value| value == 7.0));
                 assert_eq!(tensor.erase(rect, &[0.0; 2]).unwrap_err().kind(), ErrorKind::Config);
             }

@@ -87,7 +87,7 @@ pub use self::{
     random_autocontrast::RandomAutocontrast,
     random_crop::RandomCrop,
     random_equalize::RandomEqualize,
-    random_erasing::RandomErasing,
+    random_erasing::{ErasingValue, RandomErasing},
     random_grayscale::RandomGrayscale,
     random_horizontal_flip::RandomHorizontalFlip,
     random_invert::RandomInvert,

@@ -2,21 +2,88 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Rect, Size};
+use crate::image::{Fill, Image, ImageSource, ImageTensor, Rect, Size};
+use crate::memory::Element;
 use crate::rng::SampleRng;
 
 /// Erases a random rectangle of an image with probability `p` (`torchvision.transforms.v2.RandomErasing`).
 ///
 /// The rectangle has a random share of the image's area (default: 0.02 to 0.33) and a random aspect ratio (default: 0.3
-/// to 3.3). It becomes black, or what else is asked for.
+/// to 3.3). It becomes 0, or what else is asked for.
+///
+/// It acts on images, and as torchvision's recipes have it, on what [`ToTensor`](super::ToTensor) makes: then values are
+/// in the unit of the tensor, so that 0 is the mean of a normalised one, and noise is standard normal.
+///
+/// ```
+/// # use sutler::{Dataset, ImageFolder, SampleRng};
+/// use sutler::image::Normalize;
+/// use sutler::transform::{RandomErasing, RandomResizedCrop, ToTensor};
+///
+/// let to_tensor = ToTensor::f32().normalize(Normalize::IMAGENET);
+/// let train = (RandomResizedCrop::new(64), to_tensor, RandomErasing::new(0.25).random_value());
+/// # let train = ImageFolder::open("fixtures/shapes/train")?.map(train);
+/// # train.get(0, &mut SampleRng::new(0, 0, 0))?;
+/// # Ok::<(), sutler::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RandomErasing {
     p: f64,
     scale: (f64, f64),
     ratio: (f64, f64),
     /// `None` for random values.
-    value: Option<Fill>,
+    value: Option<ErasingValue>,
 }
+
+/// What a [`RandomErasing`] puts into its rectangle: a number for all channels, or one a channel. For the bytes of an
+/// image, what is behind the point is cut off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErasingValue {
+    values: [f32; 4],
+    len: usize,
+}
+
+impl ErasingValue {
+    fn values(&self) -> &[f32] {
+        &self.values[..self.len]
+    }
+
+    fn bytes(&self) -> Fill {
+        let [a, b, c, d] = self.values.map(|value| value as u8);
+        match self.len {
+            1 => a.into(),
+            3 => [a, b, c].into(),
+            _ => [a, b, c, d].into(),
+        }
+    }
+}
+
+macro_rules! erasing_values {
+    ($($number:ty),*) => {$(
+        /// For all channels.
+        impl From<$number> for ErasingValue {
+            fn from(value: $number) -> Self {
+                ErasingValue { values: [value.into(); 4], len: 1 }
+            }
+        }
+
+        /// For RGB.
+        impl From<[$number; 3]> for ErasingValue {
+            fn from(values: [$number; 3]) -> Self {
+                let [r, g, b] = values.map(f32::from);
+                ErasingValue { values: [r, g, b, 0.0], len: 3 }
+            }
+        }
+
+        /// For RGBA.
+        impl From<[$number; 4]> for ErasingValue {
+            fn from(values: [$number; 4]) -> Self {
+                ErasingValue { values: values.map(f32::from), len: 4 }
+            }
+        }
+    )*};
+}
+
+erasing_values! { u8, f32 }
 
 impl RandomErasing {
     /// # Panics
@@ -24,7 +91,7 @@ impl RandomErasing {
     /// Unless `p` is in `[0, 1]`.
     pub fn new(p: f64) -> Self {
         assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
-        RandomErasing { p, scale: (0.02, 0.33), ratio: (0.3, 3.3), value: Some(Fill::default()) }
+        RandomErasing { p, scale: (0.02, 0.33), ratio: (0.3, 3.3), value: Some(0_u8.into()) }
     }
 
     /// The least and the greatest share of the area.
@@ -51,13 +118,14 @@ impl RandomErasing {
     }
 
     /// What the rectangle is filled with: a number for all channels, or one a channel.
-    pub fn value(mut self, value: impl Into<Fill>) -> Self {
+    pub fn value(mut self, value: impl Into<ErasingValue>) -> Self {
         self.value = Some(value.into());
         self
     }
 
     /// Fills the rectangle with noise: `value="random"` in torchvision. The bytes of an image are drawn uniformly, where
-    /// torchvision draws from a normal distribution, of which bytes keep little more than 255, 0 and 1.
+    /// torchvision draws from a normal distribution, of which bytes keep little more than 255, 0 and 1. Those of a tensor
+    /// are standard normal, from a generator of their own.
     pub fn random_value(mut self) -> Self {
         self.value = None;
         self
@@ -99,7 +167,7 @@ impl RandomErasing {
         let mut image = image.into_image()?;
         match (drawn, self.value) {
             (None, _) => {}
-            (Some(rect), Some(value)) => image.erase(rect, value)?,
+            (Some(rect), Some(value)) => image.erase(rect, value.bytes())?,
             (Some(rect), None) => image.erase_with(rect, || (rng.next_u32() >> 24) as u8),
         }
         Ok(image)
@@ -107,6 +175,34 @@ impl RandomErasing {
 }
 
 acts_on_images!(RandomErasing);
+
+impl RandomErasing {
+    fn of_tensor<T: Element>(&self, mut tensor: ImageTensor<T>, rng: &mut SampleRng) -> Result<ImageTensor<T>> {
+        match (self.draw(tensor.size(), rng), self.value) {
+            (None, _) => {}
+            (Some(rect), Some(value)) => tensor.erase(rect, value.values())?,
+            // Drawn when the tensor is written.
+            (Some(rect), None) => tensor.erase_with_noise(rect, rng.fork()),
+        }
+        Ok(tensor)
+    }
+}
+
+impl<T: Element> Transform<ImageTensor<T>> for RandomErasing {
+    type Output = ImageTensor<T>;
+
+    fn apply(&self, tensor: ImageTensor<T>, rng: &mut SampleRng) -> Result<ImageTensor<T>> {
+        self.of_tensor(tensor, rng)
+    }
+}
+
+impl<T: Element, L: Send> Transform<(ImageTensor<T>, L)> for RandomErasing {
+    type Output = (ImageTensor<T>, L);
+
+    fn apply(&self, (tensor, label): (ImageTensor<T>, L), rng: &mut SampleRng) -> Result<Self::Output> {
+        Ok((self.of_tensor(tensor, rng)?, label))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -147,6 +243,36 @@ mod tests {
         let mean = noise.iter().map(|&value| f64::from(value)).sum::<f64>() / noise.len() as f64;
         // The mean of uniform bytes has a standard deviation of 74 / sqrt(n); here n is about 540.
         assert!((mean - 127.5).abs() < 16.0 && changed > noise.len() - 20, "{mean}, {changed} of {}", noise.len());
+    }
+
+    #[test]
+    fn a_tensor_is_erased_in_the_same_place_in_its_own_unit() {
+        use crate::image::Normalize;
+        use crate::transform::ToTensor;
+        let image = Image::new((20, 30), 3, vec![200; 1800]).unwrap();
+        let erasing = RandomErasing::new(1.0);
+        let erased = |erasing: RandomErasing, to_tensor: ToTensor<f32>| {
+            let rng = &mut SampleRng::new(0, 0, 5);
+            let tensor = to_tensor.channels_last().apply(image.clone(), &mut SampleRng::new(0, 0, 0)).unwrap();
+            (erasing.apply((tensor, 7), rng).unwrap().0.to_vec(), rng.next_u32())
+        };
+        let black = erasing.apply(image.clone(), &mut SampleRng::new(0, 0, 5)).unwrap();
+        let (tensor, after) = erased(erasing, ToTensor::f32());
+        for (value, byte) in tensor.iter().zip(black.pixels()) {
+            assert_eq!(*value == 0.0, *byte == 0);
+        }
+        // A value of its own does not change what is drawn; noise is one draw more, however large it is.
+        let coloured = erasing.value([-0.5, 0.5, 1.5]);
+        let (tensor, after_coloured) = erased(coloured, ToTensor::f32().normalize(Normalize::IMAGENET));
+        assert_eq!(after_coloured, after);
+        for (at, byte) in black.pixels().iter().enumerate().filter(|(_, byte)| **byte == 0) {
+            assert_eq!(tensor[at], [-0.5, 0.5, 1.5][at % 3], "{byte}");
+        }
+        let (noise, after_noise) = erased(erasing.random_value(), ToTensor::f32());
+        let inside: Vec<f32> = noise.iter().zip(black.pixels()).filter(|(_, b)| **b == 0).map(|(v, _)| *v).collect();
+        assert!(inside.iter().any(|v| *v < 0.0) && inside.iter().all(|v| v.abs() < 6.0) && after_noise != after);
+        let error = erasing.value([0.0; 4]).apply(image.clone(), &mut SampleRng::new(0, 0, 5)).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
     }
 
     #[test]

@@ -14,7 +14,7 @@ const RESAMPLED: Tolerance = Tolerance { most: 2.0, share: 0.07, above_one: 1e-4
 
 pub(super) const CHECKS: &[Check] = &[
     ("resize", resize, RESAMPLED),
-    ("resized_crop", |image, p| Ok(image.resized_crop(rect(p), size(&p["size"]), interpolation(p))?.into()), RESAMPLED),
+    ("resized_crop", resized_crop, RESAMPLED),
     ("crop", |image, p| Ok(image.crop(rect(p))?.into()), EXACT),
     ("center_crop", |image, p| Ok(image.center_crop(size(&p["size"]))?.into()), EXACT),
     ("five_crop", |image, p| Ok(stack(&image.five_crop(size(&p["size"]))?)), EXACT),
@@ -45,6 +45,15 @@ fn resize(image: &Image, p: &Value) -> sutler::Result<Output> {
     };
     let resize = resize.interpolation(interpolation(p));
     Ok(resize.apply(image.clone(), &mut SampleRng::new(0, 0, 0))?.into())
+}
+
+/// A part that is not inside of the image is cut out first, black where the image is not: that is what torchvision does.
+fn resized_crop(image: &Image, p: &Value) -> sutler::Result<Output> {
+    let (rect, size, interpolation) = (rect(p), size(&p["size"]), interpolation(p));
+    Ok(match rect.is_inside(image.size()) {
+        true => image.resized_crop(rect, size, interpolation)?.into(),
+        false => image.crop(rect)?.resize(size, interpolation)?.into(),
+    })
 }
 
 fn affine(image: &Image, p: &Value) -> sutler::Result<Output> {

@@ -114,13 +114,13 @@ fn every_transform_is_torchvisions() {
             continue;
         }
         let outcome = outcomes.entry(row.transform.clone()).or_default();
-        let Some((_, apply, _)) = checks().find(|(name, ..)| *name == row.transform) else { continue };
+        let Some((_, apply, tolerance)) = checks().find(|(name, ..)| *name == row.transform) else { continue };
         outcome.rows += 1;
         let problem = |what: &str| format!("{} of {} {}: {what}", row.transform, row.image, row.parameters);
         // Parameters that are a mistake of the program's are an exception there and a panic here.
         let applied = catch_unwind(|| apply(&sources[&row.image], &row.parameters));
         match (applied.unwrap_or_else(|_| Err(Error::msg("it panics"))), &row.error) {
-            (Ok(output), None) => match differences(&output, &row, bytes) {
+            (Ok(output), None) => match differences(&output, &row, bytes, tolerance) {
                 Some(differences) => {
                     outcome.values += differences.len();
                     let above = |limit: f64| differences.iter().filter(|difference| **difference > limit).count();
@@ -160,23 +160,34 @@ fn every_transform_is_torchvisions() {
 }
 
 /// By how much each value is off; `None` where shape or type are others.
-fn differences(output: &Output, row: &Row, bytes: &[u8]) -> Option<Vec<f64>> {
+///
+/// Where values may be off at all, a colour counts as far as its alpha lets it be seen. Alpha is divided out at the end:
+/// one level before that is any number of levels of a colour that is hardly there.
+fn differences(output: &Output, row: &Row, bytes: &[u8], tolerance: &Tolerance) -> Option<Vec<f64>> {
     match output {
+        Output::Bytes(shape, values) if tolerance.most > 0.0 && *shape == row.shape && shape.ends_with(&[4]) => {
+            let seen = |pixel: &[u8; 4]| pixel.map(|value| f64::from(value) * f64::from(pixel[3]) / 255.0);
+            let pixels = values.as_chunks::<4>().0.iter().zip(bytes.as_chunks::<4>().0);
+            let pixels = pixels.flat_map(|(a, b)| {
+                (0..4).map(move |c| match c {
+                    3 => f64::from(a[c].abs_diff(b[c])),
+                    // The division cuts off less than a level.
+                    _ => (seen(a)[c] - seen(b)[c]).abs().floor(),
+                })
+            });
+            Some(pixels.collect())
+        }
         Output::Bytes(shape, values) if row.dtype == "u8" && *shape == row.shape => {
-            let off = values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b)));
-            Some(match row.transform.starts_with("resize") && shape[shape.len() - 1] == 4 {
-                // Colours are resampled by the weight of their alpha, and divided by it afterwards. One level of a colour
-                // and one of alpha before are 510 / alpha levels then, and rounding is one more.
-                true => off
-                    .zip((0..).map(|at| [bytes[at / 4 * 4 + 3], 255][usize::from(at % 4 == 3)]))
-                    .map(|(off, alpha)| (off - 1.0).max(0.0) * f64::from(alpha) / 510.0)
-                    .collect(),
-                false => off.collect(),
-            })
+            Some(values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b))).collect())
         }
         Output::Floats(shape, values) if row.dtype == "f32" && *shape == row.shape => {
             let golden = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            Some(values.iter().zip(golden).map(|(a, b)| f64::from((a - b).abs())).collect())
+            // NaN is as far off as can be.
+            let off = |(a, b): (&f32, f32)| match f64::from((a - b).abs()) {
+                off if off.is_nan() => f64::INFINITY,
+                off => off,
+            };
+            Some(values.iter().zip(golden).map(off).collect())
         }
         _ => None,
     }
