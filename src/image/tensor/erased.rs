@@ -1,7 +1,7 @@
 //! Rectangles of an image tensor that are erased when it is written.
 
-use super::geometry::inside;
-use super::{Layout, Rect, Size};
+use crate::image::geometry::inside;
+use crate::image::{Layout, Rect, Size};
 use crate::memory::{Element, from_f32};
 use crate::rng::SampleRng;
 

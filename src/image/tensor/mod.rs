@@ -1,13 +1,18 @@
 //! `ImageTensor`: an image on its way into a batch.
 
+mod erased;
+mod layout;
+
 use std::sync::Arc;
 
-use super::erased::{Erased, With};
-use super::layout::write;
-use super::{Image, Layout, Rect, Size};
+pub use layout::Layout;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Rect, Size};
 use crate::memory::{Element, Shape, from_f32};
 use crate::rng::SampleRng;
+use erased::{Erased, With};
+use layout::write;
 
 /// An image that becomes a tensor when it is written into its batch: what
 /// [`ToTensor`](crate::transform::ToTensor) makes. `[C, H, W]`, or `[H, W, C]` if its [`Layout`] is `ChannelsLast`.

@@ -1,8 +1,8 @@
 //! Brightness, contrast, saturation, gamma, and grey.
 
-use super::Image;
 use super::blend::{blend, checked};
 use crate::error::Result;
+use crate::image::Image;
 
 impl Image {
     /// Multiplies the values by `factor`: 0 is black, 1 the image as it is

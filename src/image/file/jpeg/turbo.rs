@@ -8,9 +8,9 @@ use std::os::raw::c_int;
 use turbojpeg_sys as tj;
 
 use super::super::decode::{contradiction, in_mode, recolored};
-use super::super::{ColorMode, DecodeOptions, Image, Rect, Size};
 use super::{Region, rgb_of_inks};
 use crate::error::Result;
+use crate::image::{ColorMode, DecodeOptions, Image, Rect, Size};
 
 thread_local! {
     /// One a thread, used again for each image. `None` where the library has no memory for one.

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::header::Header;
-use super::{ColorMode, DecodeOptions, Image, Size, jpeg};
+use super::jpeg;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ColorMode, DecodeOptions, Image, Size};
 use crate::stats::{Stage, timed};
 
 impl Image {
@@ -19,7 +20,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`](super::Limits).
+    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`](crate::image::Limits).
     pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
         let header = Header::read(bytes, options)?;
         header.orientation.upright(decode(bytes, &header, options)?)

@@ -6,10 +6,10 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
 use fast_image_resize::{Filter, FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use super::geometry::Part;
 use super::nearest::{Axis, pick};
-use super::{Image, PaddingMode, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::geometry::Part;
+use crate::image::{Image, PaddingMode, Rect, Size};
 use crate::stats::{Stage, timed};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
@@ -56,7 +56,7 @@ impl From<Interpolation> for Resampling {
 
 impl Resampling {
     /// Which pixels of an image of size `from` those inside `rect` are made of, once it is resampled to size `to`.
-    pub(super) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
+    pub(in crate::image) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
         // How far each filter reaches, in pixels of the smaller of the two images.
         let reach = match self.interpolation {
             Interpolation::Nearest | Interpolation::Box => 0.5,
@@ -88,7 +88,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn resize(&self, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         self.resized_crop(Rect::all(self.size()), size, resampling)
     }
@@ -102,7 +102,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         let (size, resampling) = (size.into(), resampling.into());
         if rect.is_empty() || Rect::all(size).is_empty() {
@@ -123,7 +123,7 @@ impl Image {
 
     /// As [`resized_crop`](Image::resized_crop), of a part inside the image whose borders may lie between pixels. With
     /// antialiasing, and not the nearest pixels. Pixels that it does not touch have no influence.
-    pub(super) fn resized_part(&self, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
+    pub(in crate::image) fn resized_part(&self, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
         match part.is_of_whole_pixels() {
             true => self.resized_crop(part.outer(), size, resampling),
             false => timed(Stage::Resample, || self.filtered(part, size, resampling)),

@@ -1,8 +1,8 @@
 //! Rotations, affine and perspective maps: `Warp`, and the matrices, as torchvision and Pillow compute them.
 
 use super::sample::{affine, perspective};
-use super::{Fill, Image, Interpolation, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Fill, Image, Interpolation, Size};
 
 /// How [`Image::rotate`], [`Image::affine`] and [`Image::perspective`] read the image: what stands for
 /// `interpolation`, `center`, `expand` and `fill` in torchvision.
@@ -55,7 +55,7 @@ impl Image {
     /// # Errors
     ///
     /// If the fill is for another number of channels, or the expanded image has more pixels than
-    /// [`Limits`](super::Limits) allow by default.
+    /// [`Limits`](crate::image::Limits) allow by default.
     ///
     /// # Panics
     ///

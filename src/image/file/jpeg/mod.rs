@@ -5,8 +5,8 @@ mod turbo;
 mod zune;
 
 use super::decode::without_panic;
-use super::{DecodeOptions, Image, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{DecodeOptions, Image, Rect, Size};
 use crate::stats::{Stage, timed};
 
 /// A part of an image, decoded: perhaps more than was asked for, perhaps smaller than it is stored.
@@ -36,7 +36,7 @@ pub(super) fn decode_region(
     timed(Stage::Decode, || {
         check_end_marker(bytes)?;
         #[cfg(feature = "turbojpeg")]
-        if options.jpeg_decoder == super::JpegDecoder::TurboJpeg
+        if options.jpeg_decoder == crate::image::JpegDecoder::TurboJpeg
             && let Some(region) = turbo::decode(bytes, size, rect, denominator, false, options)?
         {
             return Ok(region);
@@ -51,7 +51,7 @@ pub(super) fn decode_in_place(bytes: &[u8], size: Size, rect: Rect, options: &De
     timed(Stage::Decode, || {
         check_end_marker(bytes)?;
         #[cfg(feature = "turbojpeg")]
-        if options.jpeg_decoder == super::JpegDecoder::TurboJpeg
+        if options.jpeg_decoder == crate::image::JpegDecoder::TurboJpeg
             && let Some(region) = turbo::decode(bytes, size, rect, 1, true, options)?
         {
             return Ok(region.image);

@@ -1,8 +1,9 @@
 //! `Fill`: what is put where a transform has no pixels, and `erase`, which puts it where there are some.
 
-use super::geometry::inside;
-use super::{Image, Rect, by_channels};
+use super::by_channels;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::geometry::inside;
+use crate::image::{Image, Rect};
 
 /// The value of pixels that a transform has no source for: one number for all channels, or one a channel. Black by
 /// default.

@@ -6,8 +6,8 @@ use image::{ImageDecoder, ImageFormat, ImageReader};
 
 use super::decode::{failed, without_panic};
 use super::orientation::Orientation;
-use super::{DecodeOptions, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{DecodeOptions, Size};
 
 /// The format by the first bytes; size and orientation by the header.
 #[derive(Clone, Copy, Debug)]
