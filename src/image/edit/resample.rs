@@ -55,6 +55,15 @@ impl From<Interpolation> for Resampling {
 }
 
 impl Resampling {
+    /// Whether a pixel of a smaller image is made of all pixels that fall together in it.
+    pub(in crate::image) fn averages(self) -> bool {
+        match self.interpolation {
+            Interpolation::Nearest => false,
+            Interpolation::Bilinear | Interpolation::Bicubic => self.antialias,
+            Interpolation::Box | Interpolation::Hamming | Interpolation::Lanczos => true,
+        }
+    }
+
     /// Which pixels of an image of size `from` those inside `rect` are made of, once it is resampled to size `to`.
     pub(in crate::image) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
         // How far each filter reaches, in pixels of the smaller of the two images.
@@ -66,7 +75,7 @@ impl Resampling {
         };
         let span = |start: isize, len: usize, to: usize, from: usize| {
             let scale = from as f64 / to as f64;
-            let reach = reach * if self.antialias { scale.max(1.0) } else { 1.0 };
+            let reach = reach * if self.averages() { scale.max(1.0) } else { 1.0 };
             // One more on either side, so that rounding is no question.
             let first = ((start as f64 + 0.5) * scale - reach).floor() as isize - 1;
             let last = ((start as f64 + len as f64 - 0.5) * scale + reach).ceil() as isize + 1;

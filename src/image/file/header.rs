@@ -1,10 +1,9 @@
 //! What an image file says of itself, before a pixel is decoded.
 
-use std::io::Cursor;
+use image::{ImageDecoder, ImageFormat};
 
-use image::{ImageDecoder, ImageFormat, ImageReader};
-
-use super::decode::{failed, without_panic};
+use super::decode::{METADATA, decoder, without_panic};
+use super::jpeg;
 use super::orientation::Orientation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{DecodeOptions, Size};
@@ -23,15 +22,18 @@ impl Header {
     pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
         let format = format_of(bytes)?;
         let (size, orientation) = match format {
-            ImageFormat::Jpeg => of_jpeg(bytes).ok_or_else(|| {
-                Error::new(ErrorKind::Decode, "cannot decode the JPEG: it has no header with its dimensions")
-            })?,
+            ImageFormat::Jpeg => jpeg::header(bytes).ok_or_else(|| headless("JPEG"))?,
+            ImageFormat::Png => of_png(bytes).ok_or_else(|| headless("PNG"))?,
             format => without_panic(|| of_other(bytes, format))?,
         };
         options.limits.check(size)?;
         let orientation = if options.exif_orientation { orientation } else { Orientation::default() };
         Ok(Header { format, size, orientation })
     }
+}
+
+fn headless(format: &str) -> Error {
+    Error::new(ErrorKind::Decode, format!("cannot decode the {format}: it has no header with its dimensions"))
 }
 
 /// The format of a file, going by its first bytes.
@@ -47,46 +49,45 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     })
 }
 
-/// The size of a JPEG's frame header (ITU-T T.81, annex B.2.2), and the orientation in its EXIF segment.
-fn of_jpeg(bytes: &[u8]) -> Option<(Size, Orientation)> {
-    let mut at = 2; // behind the start marker
-    let (mut size, mut orientation) = (None, None);
-    loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
-        match *bytes.get(at + 1)? {
-            0xff => at += 1, // fill
-            // No segment follows: a stray stuffed byte, TEM, a restart or start marker.
-            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            // The first scan, or the end.
-            0xd9 | 0xda => return Some((size?, orientation.unwrap_or_default())),
-            marker => {
-                let segment = bytes.get(at + 2..)?;
-                let number = |offset: usize| {
-                    Some(usize::from(u16::from_be_bytes([*segment.get(offset)?, *segment.get(offset + 1)?])))
-                };
-                let length = number(0)?;
-                match marker {
-                    // DHT, JPG and DAC lie between the frame headers, SOF0 to SOF15.
-                    0xc4 | 0xc8 | 0xcc => {}
-                    0xc0..=0xcf if size.is_none() => size = Some(Size { height: number(3)?, width: number(5)? }),
-                    0xe1 if orientation.is_none() => {
-                        let exif = segment.get(2..length).and_then(|data| data.strip_prefix(b"Exif\0\0"));
-                        orientation = exif.map(Orientation::from_exif);
-                    }
-                    _ => {}
-                }
-                at += 2 + length;
-            }
+/// A PNG says its size right behind its signature, and what it has beside pixels may be anything, unpacked.
+fn of_png(bytes: &[u8]) -> Option<(Size, Orientation)> {
+    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+    let (mut at, mut size, mut orientation) = (8, None, Orientation::default());
+    while let Some(length) = number(at) {
+        let data = bytes.get(at + 8..)?;
+        let data = &data[..length.min(data.len())];
+        match &bytes[at + 4..at + 8] {
+            b"IHDR" => size = Some(Size { width: number(at + 8)?, height: number(at + 12)? }),
+            b"eXIf" => orientation = Orientation::from_exif(data),
+            // EXIF data behind the pixels is as good; but few files have it there, and all have pixels.
+            b"IDAT" => break,
+            _ => {}
         }
+        at = at.checked_add(length)?.checked_add(12)?;
+    }
+    Some((size?, orientation))
+}
+
+/// The EXIF data of a WebP file: a chunk behind the pixels.
+fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let mut at = 12; // behind RIFF, its length, and WEBP
+    loop {
+        let length = u32::from_le_bytes(bytes.get(at + 4..at + 8)?.try_into().ok()?) as usize;
+        if &bytes[at..at + 4] == b"EXIF" {
+            let data = bytes.get(at + 8..at.checked_add(8)?.checked_add(length)?)?;
+            return Some(data.strip_prefix(b"Exif\0\0").unwrap_or(data));
+        }
+        at = at.checked_add(8)?.checked_add(length)?.checked_add(length % 2)?;
     }
 }
 
 fn of_other(bytes: &[u8], format: ImageFormat) -> Result<(Size, Orientation)> {
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    reader.set_format(format);
-    let mut decoder = reader.into_decoder().map_err(failed(format))?;
+    let mut decoder = decoder(bytes, format, METADATA)?;
     let (width, height) = decoder.dimensions();
-    // An orientation that cannot be read is none: the pixels may be fine, and if not, they say so.
-    let orientation = decoder.orientation().map_or_else(|_| Orientation::default(), Orientation::from);
+    let orientation = match format {
+        ImageFormat::WebP => webp_exif(bytes).map_or_else(Orientation::default, Orientation::from_exif),
+        // One that cannot be read is none: the pixels may be fine, and if not, they say so.
+        _ => decoder.orientation().map_or_else(|_| Orientation::default(), Orientation::from),
+    };
     Ok((Size { height: height as usize, width: width as usize }, orientation))
 }

@@ -10,7 +10,7 @@ use super::jpeg;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::geometry::Part;
 use crate::image::scratch::{Scratch, read_file};
-use crate::image::{DecodeOptions, Image, Interpolation, JpegDecoder, Rect, Resampling, Size};
+use crate::image::{DecodeOptions, Image, JpegDecoder, Limits, Rect, Resampling, Size};
 use crate::stats::{Stage, timed};
 
 /// An image file that is read and not yet decoded: its bytes, and the size that its header tells.
@@ -144,6 +144,7 @@ impl LazyImage {
 
     /// Remembers that it is to be resampled.
     pub(in crate::image) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
+        Limits::default().check(size)?;
         let content = match self.resize {
             None => self.content,
             Some(_) => Content::Image(self.decode()?),
@@ -243,11 +244,10 @@ impl File {
     /// By how much the decoder may scale down what is then resampled from one size to another.
     fn denominator(&self, from: Size, to: Size, resampling: Resampling) -> usize {
         // What does not average is not to be averaged before.
-        if !self.options.scaled_decode || !resampling.antialias || resampling.interpolation == Interpolation::Nearest {
+        if !self.options.scaled_decode || !resampling.averages() {
             return 1;
         }
-        let fits =
-            |&denominator: &usize| from.height >= to.height * denominator && from.width >= to.width * denominator;
+        let fits = |&by: &usize| from.height / by >= to.height && from.width / by >= to.width;
         [8, 4, 2].into_iter().find(fits).unwrap_or(1)
     }
 }

@@ -154,6 +154,12 @@ mod tests {
                     let own = f32::from(pixels[(y * 5 + x) * channels + c]);
                     assert_eq!(erased[at], if inside(y, x) { values[c] } else { own }, "{layout:?} {y} {x} {c}");
                 }
+                // Nothing of it inside, on any side.
+                let before = tensor.to_vec();
+                for (top, left) in [(0, 5), (0, -2), (4, 0), (-2, 0), (9, 9)] {
+                    tensor.erase(Rect { top, left, height: 2, width: 2 }, &[77.0]).unwrap();
+                }
+                assert_eq!(tensor.to_vec(), before);
                 // One value for all, over what was erased before.
                 tensor.erase(Rect::all(tensor.size()), &[7.0]).unwrap();
                 assert!(tensor.to_vec().iter().all(|&value| value == 7.0));
