@@ -4,6 +4,9 @@
 # Every recipe that needs libtorch sources this, which fetches it once. A LIBTORCH of yours wins.
 torch = . scripts/libtorch.sh &&
 
+# Where cmake and nasm are, or can be installed, JPEG files are decoded by libjpeg-turbo.
+turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
+
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
@@ -37,7 +40,7 @@ torchrun:
 	@scripts/torchrun.sh
 
 bench:
-	cargo bench --locked
+	cargo bench --locked $(turbojpeg)
 
 bench-sampler:
 	@$(torch) cargo bench --locked --features tch --bench sampler
@@ -50,7 +53,7 @@ photos:
 
 throughput:
 	@photos='$(if $(filter file,$(origin DATA)),,$(DATA))'; photos=$${photos:-$$(scripts/photos.sh)} && \
-	cargo build --locked --release --example throughput && for mode in '' --single-threaded --limit; do \
+	cargo build --locked --release $(turbojpeg) --example throughput && for mode in '' --single-threaded --limit; do \
 		target/release/examples/throughput "$$photos" --json $$mode $(ARGS) || exit 1; \
 	done
 

@@ -99,7 +99,7 @@ pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,
     RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
-pub use stats::Stats;
+pub use stats::{StageTimes, Stats};
 
 /// Compiles and runs the README's example.
 #[cfg(all(doctest, feature = "vision"))]

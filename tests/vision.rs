@@ -6,7 +6,9 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{Image, Interpolation, LazyImage, Limits, Normalize, PaddingMode, Rect};
+use sutler::image::{
+    DecodeOptions, Image, ImageSource, Interpolation, LazyImage, Limits, Normalize, PaddingMode, Rect,
+};
 use sutler::transform::{
     CenterCrop, Pad, RandomAffine, RandomApply, RandomChoice, RandomCrop, RandomErasing, RandomHorizontalFlip,
     RandomOrder, RandomPerspective, RandomResizedCrop, RandomRotation, RandomVerticalFlip, Resize, ToTensor, Transform,
@@ -37,7 +39,7 @@ fn a_bad_file_is_refused_with_the_reason() {
         ("huge.png", ErrorKind::Limit, "983040x983040 pixels"),
     ] {
         let bytes = fs::read(fixture("bad").join(name)).unwrap();
-        let error = Image::decode(&bytes, &Limits::default()).expect_err(name);
+        let error = Image::decode(&bytes, &DecodeOptions::default()).expect_err(name);
         assert_eq!(error.kind(), kind, "{name}: {error}");
         assert!(error.to_string().contains(reason), "{name}: {error}");
     }
@@ -47,28 +49,28 @@ fn a_bad_file_is_refused_with_the_reason() {
 #[test]
 fn no_truncated_jpeg_passes_for_a_picture() {
     let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
-    assert!(Image::decode(&whole, &Limits::default()).is_ok());
+    assert!(Image::decode(&whole, &DecodeOptions::default()).is_ok());
     for len in (0..whole.len()).step_by(7).chain(whole.len() - 30..whole.len()) {
-        assert!(Image::decode(&whole[..len], &Limits::default()).is_err(), "{len} of {} bytes", whole.len());
+        assert!(Image::decode(&whole[..len], &DecodeOptions::default()).is_err(), "{len} of {} bytes", whole.len());
     }
 }
 
 #[test]
 fn what_a_camera_puts_behind_a_jpeg_does_not_matter() {
     let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
-    let image = Image::decode(&whole, &Limits::default()).unwrap();
+    let image = Image::decode(&whole, &DecodeOptions::default()).unwrap();
     for trailer in [&b"\xff\xda"[..], b"\xff\xda and a film", b"\0\0\0", b"\xff", b"\xff\xd8\xff\xe1\0\x08"] {
-        assert_eq!(Image::decode(&[&whole, trailer].concat(), &Limits::default()).unwrap(), image);
+        assert_eq!(Image::decode(&[&whole, trailer].concat(), &DecodeOptions::default()).unwrap(), image);
         // A truncated one does not become whole by it.
         let half = &whole[..whole.len() / 2];
-        assert!(Image::decode(&[half, trailer].concat(), &Limits::default()).is_err());
+        assert!(Image::decode(&[half, trailer].concat(), &DecodeOptions::default()).is_err());
     }
 }
 
 #[test]
 fn decoded_pixels_are_the_picture() {
     let picture = generate::ring();
-    let decode = |name: &str| Image::decode(&fs::read(fixture(name)).unwrap(), &Limits::default()).unwrap();
+    let decode = |name: &str| Image::decode(&fs::read(fixture(name)).unwrap(), &DecodeOptions::default()).unwrap();
     let png = decode("bad/png-named.jpg");
     assert_eq!(png, Image::new((picture.height, picture.width), 3, picture.rgb.clone()).unwrap());
 
@@ -77,7 +79,7 @@ fn decoded_pixels_are_the_picture() {
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
         .encode(&picture.rgb, picture.width as u32, picture.height as u32, image::ExtendedColorType::Rgb8)
         .unwrap();
-    let jpeg = Image::decode(&jpeg, &Limits::default()).unwrap();
+    let jpeg = Image::decode(&jpeg, &DecodeOptions::default()).unwrap();
     let off: u64 = jpeg.pixels().iter().zip(png.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     let mean = off as f64 / png.pixels().len() as f64;
     assert!((0.1..4.0).contains(&mean), "off by {mean} on average");
@@ -89,7 +91,7 @@ fn grey_becomes_three_equal_channels_and_alpha_is_dropped() {
     let encode = |pixels: &[u8], colour| {
         let mut png = Vec::new();
         PngEncoder::new(&mut png).write_image(pixels, 2, 1, colour).unwrap();
-        Image::decode(&png, &Limits::default()).unwrap().pixels().to_vec()
+        Image::decode(&png, &DecodeOptions::default()).unwrap().pixels().to_vec()
     };
     assert_eq!(encode(&[7, 200], ExtendedColorType::L8), [7, 7, 7, 200, 200, 200]);
     assert_eq!(encode(&[1, 2, 3, 0, 4, 5, 6, 128], ExtendedColorType::Rgba8), [1, 2, 3, 4, 5, 6]);
@@ -97,7 +99,7 @@ fn grey_becomes_three_equal_channels_and_alpha_is_dropped() {
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut grey, 100)
         .encode(&[90; 64], 8, 8, ExtendedColorType::L8)
         .unwrap();
-    assert_eq!(Image::decode(&grey, &Limits::default()).unwrap().pixels(), [90; 192]);
+    assert_eq!(Image::decode(&grey, &DecodeOptions::default()).unwrap().pixels(), [90; 192]);
 }
 
 /// `fixtures/golden/torchvision-0.26-tensors.json`, made by the script beside it.
@@ -141,7 +143,7 @@ fn resampling_is_within_one_level_of_torchvision_on_pil() {
 #[test]
 fn the_contents_decide_on_the_format_and_not_the_name() {
     let bytes = fs::read(fixture("bad/png-named.jpg")).unwrap();
-    let image = Image::decode(&bytes, &Limits::default()).unwrap();
+    let image = Image::decode(&bytes, &DecodeOptions::default()).unwrap();
     // The size as a PNG's header has it: width, then height.
     let header = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     assert_eq!((image.width(), image.height(), image.channels()), (header(16), header(20), 3));
@@ -150,12 +152,11 @@ fn the_contents_decide_on_the_format_and_not_the_name() {
 #[test]
 fn limits_are_the_users() {
     let bytes = fs::read(fixture("shapes/train/dots/000.jpg")).unwrap();
-    let image = Image::decode(&bytes, &Limits::default()).unwrap();
-    let mut limits = Limits::default();
-    limits.max_pixels = image.height() * image.width();
-    assert!(Image::decode(&bytes, &limits).is_ok());
-    limits.max_pixels -= 1;
-    assert_eq!(Image::decode(&bytes, &limits).unwrap_err().kind(), ErrorKind::Limit);
+    let image = Image::decode(&bytes, &DecodeOptions::default()).unwrap();
+    let pixels = image.height() * image.width();
+    let within = |limit: usize| DecodeOptions::default().limits(Limits::default().max_pixels(limit));
+    assert!(Image::decode(&bytes, &within(pixels)).is_ok());
+    assert_eq!(Image::decode(&bytes, &within(pixels - 1)).unwrap_err().kind(), ErrorKind::Limit);
 }
 
 #[test]
@@ -168,7 +169,10 @@ fn an_image_folder_lists_classes_in_order_and_opens_files_lazily() {
     assert_eq!(folder.path(121).unwrap(), fixture("shapes/train/dots/001.jpg"));
     let decoded = image.decode().unwrap();
     assert_eq!((decoded.size(), decoded.channels()), (image.size(), 3));
-    assert_eq!(image.bytes(), fs::read(fixture("shapes/train/dots/001.jpg")).unwrap());
+    assert_eq!(
+        decoded,
+        LazyImage::open(fixture("shapes/train/dots/001.jpg"), &DecodeOptions::default()).unwrap().decode().unwrap()
+    );
 }
 
 /// Every picture of the fixtures, as a file's bytes.
@@ -186,8 +190,8 @@ fn files() -> Vec<Vec<u8>> {
 #[test]
 fn a_lazy_image_is_the_decoded_one_and_its_parts() {
     for file in files() {
-        let lazy = LazyImage::new(file.clone(), &Limits::default()).unwrap();
-        let image = Image::decode(&file, &Limits::default()).unwrap();
+        let lazy = LazyImage::new(file.clone(), &DecodeOptions::default()).unwrap();
+        let image = Image::decode(&file, &DecodeOptions::default()).unwrap();
         assert_eq!(lazy.size(), image.size());
         assert_eq!(lazy.decode().unwrap(), image);
         let (height, width) = (image.height(), image.width());
@@ -206,14 +210,14 @@ fn a_lazy_image_is_the_decoded_one_and_its_parts() {
 fn transforms_make_the_same_of_a_lazy_image_as_of_a_decoded_one() {
     fn both<T>(transform: &T, file: &[u8])
     where
-        T: Transform<Image, Output = Image> + Transform<LazyImage, Output = Image>,
+        T: Transform<Image, Output = Image> + Transform<LazyImage, Output: ImageSource>,
     {
         for place in 0..8 {
-            let image = Image::decode(file, &Limits::default()).unwrap();
-            let lazy = LazyImage::new(file.to_vec(), &Limits::default()).unwrap();
+            let image = Image::decode(file, &DecodeOptions::default()).unwrap();
+            let lazy = LazyImage::new(file.to_vec(), &DecodeOptions::default()).unwrap();
             let of_image: Image = transform.apply(image, &mut SampleRng::new(1, 2, place)).unwrap();
-            let of_lazy: Image = transform.apply(lazy, &mut SampleRng::new(1, 2, place)).unwrap();
-            assert_eq!(of_image, of_lazy);
+            let of_lazy = transform.apply(lazy, &mut SampleRng::new(1, 2, place)).unwrap();
+            assert_eq!(of_image, of_lazy.into_image().unwrap());
         }
     }
     for file in files() {
@@ -238,15 +242,16 @@ fn a_lazy_image_is_refused_when_it_is_read_or_when_it_is_decoded() {
     for entry in fs::read_dir(fixture("bad")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "jpg" || extension == "png") {
-            let eager = Image::decode(&fs::read(&path).unwrap(), &Limits::default()).map_err(|error| error.kind());
-            let lazy = LazyImage::open(&path, &Limits::default()).and_then(|lazy| lazy.decode());
+            let eager =
+                Image::decode(&fs::read(&path).unwrap(), &DecodeOptions::default()).map_err(|error| error.kind());
+            let lazy = LazyImage::open(&path, &DecodeOptions::default()).and_then(|lazy| lazy.decode());
             assert_eq!(lazy.map_err(|error| error.kind()), eager, "{}", path.display());
         }
     }
     // Cut anywhere, in a header or behind it: an error, and no panic.
     for file in files() {
         for len in (0..file.len().min(700)).chain([file.len() - 1]) {
-            let cut = LazyImage::new(file[..len].to_vec(), &Limits::default()).and_then(|lazy| lazy.decode());
+            let cut = LazyImage::new(file[..len].to_vec(), &DecodeOptions::default()).and_then(|lazy| lazy.decode());
             assert!(cut.is_err() || len + 12 > file.len(), "{len} of {}", file.len());
         }
     }
@@ -459,7 +464,8 @@ fn containers_take_lazy_images_with_labels_and_without() {
     let image = lazy.decode().unwrap();
     let spared = RandomApply::new(flip(), 0.0).apply((lazy, label), &mut rng()).unwrap();
     assert_eq!(spared, (image.clone(), label));
-    let lazy = LazyImage::new(fs::read(fixture("shapes/train/rings/000.jpg")).unwrap(), &Limits::default()).unwrap();
+    let lazy =
+        LazyImage::new(fs::read(fixture("shapes/train/rings/000.jpg")).unwrap(), &DecodeOptions::default()).unwrap();
     let image = lazy.decode().unwrap();
     assert_eq!(RandomOrder::new((flip(), flip())).apply(lazy, &mut rng()).unwrap(), image);
 }

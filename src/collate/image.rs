@@ -4,6 +4,7 @@ use super::Stackable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, ImageTensor, LazyImage};
 use crate::memory::{Element, Shape};
+use crate::stats::{Stage, timed};
 
 /// As numpy sees an image: `[H, W, C]` bytes.
 impl Stackable for Image {
@@ -14,17 +15,17 @@ impl Stackable for Image {
     }
 
     fn write(&self, slot: &mut [u8]) -> Result<()> {
-        slot.copy_from_slice(self.pixels());
+        timed(Stage::Write, || slot.copy_from_slice(self.pixels()));
         Ok(())
     }
 }
 
-/// Decoded into its batch, as RGB.
+/// Decoded into its batch.
 impl Stackable for LazyImage {
     type Element = u8;
 
     fn shape(&self) -> Shape {
-        [self.size().height, self.size().width, 3].into()
+        [self.size().height, self.size().width, self.channels()].into()
     }
 
     fn write(&self, slot: &mut [u8]) -> Result<()> {
@@ -41,7 +42,7 @@ impl<T: Element> Stackable for ImageTensor<T> {
     }
 
     fn write(&self, slot: &mut [T]) -> Result<()> {
-        self.write_to(slot);
+        timed(Stage::Write, || self.write_to(slot));
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -20,7 +19,7 @@ use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
-use crate::stats::Counters;
+use crate::stats::{Counters, Shift};
 
 /// Where the samples of an epoch come from.
 pub(super) trait Source: Send + Sync + 'static {
@@ -180,7 +179,7 @@ where
     }
 
     fn run_part(&self, assembly: &Assembly<S::Work, C::Part>, mut part: C::Part, slots: Range<usize>) {
-        let started = Instant::now();
+        let shift = Shift::start();
         let start = slots.start;
         let loaded = Cell::new(0);
         let failed_at = || assembly.failed_at.load(Relaxed);
@@ -220,7 +219,7 @@ where
                 Err(error)
             }
         });
-        self.count(loaded.get(), started);
+        self.count(loaded.get(), shift);
         if let Some(result) = result {
             self.deliver(Finished { first: assembly.batch, results: vec![result] });
         }
@@ -333,13 +332,11 @@ where
         self.cancelled.load(Relaxed)
     }
 
-    /// Takes note that `samples` samples were loaded since `started`.
-    pub(super) fn count(&self, samples: usize, started: Instant) {
-        let elapsed = started.elapsed();
-        let Shared { pace, counters, .. } = &*self.shared;
-        pace.measured(samples, elapsed);
-        counters.samples.fetch_add(samples as u64, Relaxed);
-        counters.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+    /// Takes note that `samples` samples were loaded in a shift.
+    pub(super) fn count(&self, samples: usize, shift: Shift) {
+        let elapsed = shift.elapsed();
+        self.shared.pace.measured(samples, elapsed);
+        self.shared.counters.worked(samples, elapsed);
     }
 
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {

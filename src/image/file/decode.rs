@@ -1,0 +1,154 @@
+//! From the bytes of a file to pixels. Nothing in the file is believed before it is checked.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+use super::header::Header;
+use super::jpeg;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ColorMode, DecodeOptions, Image, Size};
+use crate::stats::{Stage, timed};
+
+impl Image {
+    /// Decodes a file.
+    ///
+    /// The format is recognised by its first bytes, not by a name: JPEG (also with four inks), PNG, WebP, GIF (the first
+    /// frame), BMP, TIFF and PNM are known. Samples of 16 bits keep their high byte, as PIL does with colours. (Grey ones PIL clips at 255,
+    /// so that all but the darkest is white; not so here.)
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`](crate::image::Limits).
+    pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
+        let header = Header::read(bytes, options)?;
+        header.orientation.upright(decode(bytes, &header, options)?)
+    }
+}
+
+/// All of a file, as is stored.
+pub(super) fn decode(bytes: &[u8], header: &Header, options: &DecodeOptions) -> Result<Image> {
+    let image = match header.format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, header.size, options),
+        format => timed(Stage::Decode, || without_panic(|| decode_other(bytes, format, options))),
+    }?;
+    match image.size() == header.size {
+        true => Ok(image),
+        // Transforms have been planned by the size.
+        false => Err(contradiction(header.size, image.size())),
+    }
+}
+
+/// Decodes by code that is not above panicking over a file that it does not understand.
+pub(super) fn without_panic<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    // What it was writing to is dropped with it.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let problem = "cannot decode the image: the decoder panicked, as its message on stderr says";
+        Err(Error::new(ErrorKind::Decode, problem))
+    })
+}
+
+/// The error of a file whose headers tell different sizes.
+pub(super) fn contradiction(first: Size, then: Size) -> Error {
+    let problem = format!("the image contradicts itself: {first} by its first header, {then} decoded");
+    Error::new(ErrorKind::Decode, problem)
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<Image> {
+    let failed = failed(format);
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.set_format(format);
+    let mut decoder = reader.into_decoder().map_err(&failed)?;
+    let (width, height) = decoder.dimensions();
+    let size = Size { height: height as usize, width: width as usize };
+    options.limits.check(size)?;
+    // Sixteen bytes a pixel is the widest that a decoder makes; the second half is for what it needs meanwhile.
+    let mut allowed = image::Limits::default();
+    allowed.max_alloc = Some((size.height * size.width) as u64 * 32 + (1 << 20));
+    decoder.set_limits(allowed).map_err(&failed)?;
+    let decoded = eight_bits(DynamicImage::from_decoder(decoder).map_err(&failed)?);
+    let (channels, pixels) = match decoded {
+        DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => {
+            // Grey with alpha is no kind of image here: it gets colours, or loses its alpha.
+            let mode = options.color_mode;
+            let pixels = image.into_raw();
+            let pairs = pixels.as_chunks::<2>().0.iter();
+            match mode {
+                ColorMode::RgbAlpha => (4, pairs.flat_map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()),
+                _ => (1, pairs.map(|&[grey, _]| grey).collect()),
+            }
+        }
+        DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
+        other => (3, other.into_rgb8().into_raw()),
+    };
+    in_mode(Image::new(size, channels, pixels)?, options.color_mode)
+}
+
+/// Samples of 16 bits by their high byte, as PIL reads them.
+fn eight_bits(decoded: DynamicImage) -> DynamicImage {
+    use image::ImageBuffer;
+
+    fn high_bytes(samples: Vec<u16>) -> Vec<u8> {
+        samples.into_iter().map(|sample| (sample >> 8) as u8).collect()
+    }
+    let (width, height) = (decoded.width(), decoded.height());
+    let whole = "one byte a sample";
+    match decoded {
+        DynamicImage::ImageLuma16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
+            .map(DynamicImage::ImageLuma8)
+            .expect(whole),
+        DynamicImage::ImageLumaA16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
+            .map(DynamicImage::ImageLumaA8)
+            .expect(whole),
+        DynamicImage::ImageRgb16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
+            .map(DynamicImage::ImageRgb8)
+            .expect(whole),
+        DynamicImage::ImageRgba16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
+            .map(DynamicImage::ImageRgba8)
+            .expect(whole),
+        other => other,
+    }
+}
+
+/// The image with the channels that are wanted.
+pub(super) fn in_mode(image: Image, mode: ColorMode) -> Result<Image> {
+    match (image.channels(), mode) {
+        (1, ColorMode::Gray) | (3, ColorMode::Rgb) | (4, ColorMode::RgbAlpha) => Ok(image),
+        (1, ColorMode::Rgb) => recolored(&image, |[grey]: [u8; 1]| [grey; 3]),
+        (1, ColorMode::RgbAlpha) => recolored(&image, |[grey]: [u8; 1]| [grey, grey, grey, 255]),
+        (3, ColorMode::Gray) => recolored(&image, |rgb: [u8; 3]| [luma(rgb)]),
+        (3, ColorMode::RgbAlpha) => recolored(&image, |[r, g, b]: [u8; 3]| [r, g, b, 255]),
+        (_, ColorMode::Gray) => recolored(&image, |[r, g, b, _]: [u8; 4]| [luma([r, g, b])]),
+        (_, ColorMode::Rgb) => recolored(&image, |[r, g, b, _]: [u8; 4]| [r, g, b]),
+        (channels, ColorMode::RgbAlpha) => unreachable!("an image has 1, 3 or 4 channels, not {channels}"),
+    }
+}
+
+/// PIL's `L` (ITU-R 601-2), in its own integers.
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16) as u8
+}
+
+/// A new image, pixel by pixel.
+pub(super) fn recolored<const A: usize, const B: usize>(
+    image: &Image,
+    to: impl Fn([u8; A]) -> [u8; B],
+) -> Result<Image> {
+    let mut recolored = Image::unwritten(image.size(), B)?;
+    let pixels = image.pixels().as_chunks::<A>().0;
+    for (out, pixel) in recolored.pixels_mut().as_chunks_mut::<B>().0.iter_mut().zip(pixels) {
+        *out = to(*pixel);
+    }
+    Ok(recolored)
+}
+
+/// What makes an error of the decoder's.
+pub(super) fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
+    let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
+    move |source| {
+        let kind = if matches!(source, ImageError::Limits(_)) { ErrorKind::Limit } else { ErrorKind::Decode };
+        Error::new(kind, format!("cannot decode the {name}")).with_source(source)
+    }
+}
