@@ -53,7 +53,7 @@ photos:
 
 throughput:
 	@photos='$(if $(filter file,$(origin DATA)),,$(DATA))'; photos=$${photos:-$$(scripts/photos.sh)} && \
-	cargo build --locked --release $(turbojpeg) --example throughput && for mode in '' --single-threaded --limit; do \
+	cargo build --locked --release $(turbojpeg) --example throughput && for mode in '' --single-threaded --limit '--limit --into-batches'; do \
 		target/release/examples/throughput "$$photos" --json $$mode $(ARGS) || exit 1; \
 	done
 

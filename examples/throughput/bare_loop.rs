@@ -11,7 +11,7 @@ use sutler::{Dataset, Element, Generator, ImageFolder, RandomSampler, SampleRng,
 use super::settings::Settings;
 use super::{Epoch, Error, SEED};
 
-/// Threads that take the next file from a counter, and transform it into a tensor of their own.
+/// Threads that take the next file from a counter, and transform it into a tensor of their own, or into batches of them.
 pub(super) struct BareLoop<'a, A, T> {
     pub(super) folder: &'a ImageFolder,
     pub(super) augment: A,
@@ -31,13 +31,16 @@ where
         let first_batch = std::thread::scope(|scope| {
             let thread = || -> Result<Option<Duration>, Error> {
                 let mut first_batch = None;
-                let mut tensor = vec![T::default(); 3 * settings.size * settings.size];
+                let len = 3 * settings.size * settings.size;
+                let slots = if settings.into_batches { settings.batch_size } else { 1 };
+                let mut tensors = vec![T::default(); slots * len];
                 loop {
                     let position = next.fetch_add(1, Relaxed);
                     if position >= images {
                         return Ok(first_batch);
                     }
-                    self.load(order.get(position), epoch, position)?.write_to(&mut tensor);
+                    self.load(order.get(position), epoch, position)?
+                        .write_to(&mut tensors[position % slots * len..][..len]);
                     let done = done.fetch_add(1, Relaxed) + 1;
                     if done % settings.batch_size == 0 || done == images {
                         bar.set_position((epoch as usize * images + done) as u64);

@@ -3,13 +3,14 @@
 //! ```sh
 //! cargo run --release --features turbojpeg --example throughput -- DIR [--workers N] [--batch-size 64] [--size 224]
 //!     [--epochs 3] [--dtype f32|u8] [--decoder turbojpeg|zune-jpeg] [--scaled] [--augment standard|randaugment]
-//!     [--single-threaded | --limit] [--json] [--chart FILE.svg]
+//!     [--single-threaded | --limit [--into-batches]] [--json] [--chart FILE.svg]
 //! ```
 //!
 //! Loads `DIR` (a directory for each class) as one trains on it: shuffled, RandomResizedCrop, flip, normalise; with
 //! `--augment randaugment`, RandAugment between flip and normalise. `--single-threaded` loads in the consumer's thread
 //! (`num_workers(0)`). `--limit` is the bare loop: N threads that read, decode, crop, resize and normalise the same files
-//! into one buffer each, without any loader. No loader can be faster, and a good one is hardly slower.
+//! into one buffer each, without any loader. No loader can be faster, and a good one is hardly slower. That buffer stays in the
+//! cache, where a batch goes to memory; with `--into-batches` the bare loop writes as many images as a batch has.
 //!
 //! The table of stages says what a worker's time for an image goes into; `wait` is what the consumer waited for it. With
 //! `--json` the last line is the best epoch as JSON; `first_batch_ms` is that of the first epoch, from the call that starts

@@ -8,7 +8,7 @@ use super::Error;
 
 const USAGE: &str = "usage: throughput DIR [--workers N] [--batch-size 64] [--size 224] [--epochs 3] [--dtype f32|u8]
                   [--decoder turbojpeg|zune-jpeg] [--scaled] [--augment standard|randaugment]
-                  [--single-threaded | --limit] [--json] [--chart FILE.svg]
+                  [--single-threaded | --limit [--into-batches]] [--json] [--chart FILE.svg]
 DIR has a directory of images for each class.";
 
 pub(super) struct Settings {
@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) decoder: JpegDecoder,
     pub(super) scaled: bool,
     pub(super) randaugment: bool,
+    /// Whether the bare loop writes to where a loader has to, and not to the same few kilobytes again and again.
+    pub(super) into_batches: bool,
     pub(super) json: bool,
     pub(super) chart: Option<PathBuf>,
 }
@@ -49,6 +51,7 @@ impl Settings {
             decoder: JpegDecoder::default(),
             scaled: false,
             randaugment: false,
+            into_batches: false,
             json: false,
             chart: None,
         };
@@ -82,6 +85,7 @@ impl Settings {
                     }
                     settings.mode = if mode == "limit" { Mode::Limit } else { Mode::SingleThreaded };
                 }
+                Long("into-batches") => settings.into_batches = true,
                 Long("json") => settings.json = true,
                 Long("chart") => settings.chart = Some(parser.value()?.into()),
                 Short('h') | Long("help") => {
@@ -96,6 +100,9 @@ impl Settings {
         }
         if settings.scaled && settings.decoder == JpegDecoder::ZuneJpeg {
             return Err("--scaled needs --decoder turbojpeg: zune-jpeg cannot".into());
+        }
+        if settings.into_batches && settings.mode != Mode::Limit {
+            return Err("--into-batches is about --limit: a loader always does".into());
         }
         if settings.chart.is_some() && settings.mode == Mode::Limit {
             return Err("--chart shows the loader's stages, and --limit has no loader".into());
