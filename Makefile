@@ -7,7 +7,8 @@ torch = . scripts/libtorch.sh &&
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test torchrun bench bench-peers bench-peers-memory bench-peers-photos bench-sampler photos throughput fixtures golden doc
+.PHONY: help train train-mnist test torchrun bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
+.PHONY: photos throughput fixtures golden doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'

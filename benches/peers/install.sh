@@ -20,8 +20,8 @@ packages() {
 }
 
 torch() {
-    # Not PyTorch's own choice of packages, which are 3 GB more of CUDA. Its libraries are linked to those, so empty ones
-    # stand in for them. Their functions are looked up when they are called, which nothing does here.
+    # Without the packages that it asks for, which are 3 GB of CUDA. It is linked to their libraries, so empty ones stand
+    # in for them, whose functions are looked up when they are called, which nothing does here.
     packages --no-deps torch==2.11.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 torchvision==0.26.0
     packages numpy==2.4.6 pillow==13.0.0 filelock fsspec jinja2 networkx setuptools==81.0.0 sympy typing_extensions
     for library in libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcufft.so.12 libcufile.so.0 libcurand.so.10 \

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,10 @@ def main():
         peers = [peer for peer in workload.peers if not only or peer.name in only]
         if not peers:
             continue
-        directory = script(ROOT / "scripts" / "photos.sh", *workload.photos)
+        try:
+            directory = script(ROOT / "scripts" / "photos.sh", *workload.photos)
+        except subprocess.CalledProcessError:
+            sys.exit("without photographs there is nothing to load: see above")
         results = measure(peers, workload, directory, settings)
         text = report(name, workload, peers, results, settings, load)
         print(f"\n{text}\n", flush=True)
@@ -222,17 +226,20 @@ def run_once(peer, arguments):
             start_new_session=True,
         )
         peak_rss, peak_pss, looks, started = 0, 0, 0, time.monotonic()
-        while process.poll() is None:
-            if time.monotonic() - started > TIMEOUT_S:
-                os.killpg(process.pid, 9)
+        try:
+            while process.poll() is None:
+                if time.monotonic() - started > TIMEOUT_S:
+                    raise Unavailable(f"not done after {TIMEOUT_S} s")
+                peak_rss = max(peak_rss, memory(process.pid, "rss"))
+                # The kernel walks over all pages for it, so not as often.
+                if looks % 5 == 0:
+                    peak_pss = max(peak_pss, memory(process.pid, "pss"))
+                looks += 1
+                time.sleep(0.1)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                raise Unavailable(f"not done after {TIMEOUT_S} s")
-            peak_rss = max(peak_rss, memory(process.pid, "rss"))
-            # The kernel walks over all pages for it, so not as often.
-            if looks % 5 == 0:
-                peak_pss = max(peak_pss, memory(process.pid, "pss"))
-            looks += 1
-            time.sleep(0.1)
         out.seek(0)
         errors.seek(0)
         lines = out.read().strip().splitlines()
@@ -393,7 +400,7 @@ def reason(errors):
     """The last line that names an error, or else the last."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     named = [line for line in lines if re.search("error|panicked|cannot", line, re.IGNORECASE)]
-    return (named or lines or [""])[-1]
+    return (named or lines or [""])[-1].removeprefix("ERROR: ").replace("|", "/")
 
 
 def say(text):

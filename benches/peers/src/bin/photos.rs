@@ -1,7 +1,7 @@
-//! A folder of photographs loaded by other crates' loaders: `photos DIR --mode burn|dataloader-rs`, then as peer.py says.
+//! A folder of photographs through other crates' loaders: `photos DIR --mode burn|dataloader-rs`, further as in peer.py.
 //!
-//! They bring no image transforms, so the work of a sample is written here, plainly, with what sutler decodes and resizes
-//! with by default: zune-jpeg and fast_image_resize. `run.py` runs it beside the others.
+//! They bring no image transforms, so the work of a sample is written here, plainly, with what sutler decodes and
+//! resizes with by default: zune-jpeg and fast_image_resize. `run.py` runs it beside the others.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
