@@ -4,11 +4,14 @@
 # Every recipe that needs libtorch sources this, which fetches it once. A LIBTORCH of yours wins.
 torch = . scripts/libtorch.sh &&
 
+# Where cmake and nasm are, or can be installed, JPEG files are decoded by libjpeg-turbo.
+turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
+
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: photos throughput fixtures golden doc
+.PHONY: photos throughput fixtures golden golden-transforms doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -24,6 +27,7 @@ help:
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make golden                     check the orders against all rows that torch drew; takes 2 GB of memory'
+	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -40,7 +44,7 @@ torchrun:
 	@scripts/torchrun.sh
 
 bench:
-	cargo bench --locked
+	cargo bench --locked $(turbojpeg)
 
 bench-sampler:
 	@$(torch) cargo bench --locked --features tch --bench sampler
@@ -58,7 +62,7 @@ photos:
 
 throughput:
 	@photos='$(if $(filter file,$(origin DATA)),,$(DATA))'; photos=$${photos:-$$(scripts/photos.sh)} && \
-	cargo build --locked --release --example throughput && for mode in '' --single-threaded --limit; do \
+	cargo build --locked --release $(turbojpeg) --example throughput && for mode in '' --single-threaded --limit; do \
 		target/release/examples/throughput "$$photos" --json $$mode $(ARGS) || exit 1; \
 	done
 
@@ -67,6 +71,9 @@ fixtures:
 
 golden:
 	cargo run --locked --release --example golden -- fixtures/golden/torch-2.11-*.json
+
+golden-transforms:
+	@scripts/golden-transforms.sh '$(IMAGES)' $(if $(GOLDEN),'$(GOLDEN)')
 
 doc:
 	@$(torch) cargo doc --locked --no-deps --all-features

@@ -11,7 +11,9 @@ step cargo fmt --check
 step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
-for features in "" "--no-default-features" "--no-default-features --features tch,serde" "--all-features"; do
+all=--all-features
+scripts/turbojpeg.sh || all="--features serde,tch"
+for features in "" "--no-default-features" "--no-default-features --features tch,serde" "$all"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
     # shellcheck disable=SC2086

@@ -31,7 +31,8 @@
 //! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], [`SubsetRandomSampler`],
 //!   [`WeightedRandomSampler`], [`DistributedSampler`], [`KeyedSampler`], or your own. A [`BatchSampler`] gives it its
 //!   [`Batches`]: [`BucketBatchSampler`], or your own.
-//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], any function, or your own.
+//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], [`MixUp`], [`CutMix`], any function, or your
+//!   own.
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
@@ -79,7 +80,11 @@ mod stats;
 pub mod torch;
 pub mod transform;
 
-pub use collate::{Collate, CollateFn, Gathered, MapPart, Pad, PadMask, PadPart, Stack, Stackable, Unbatched};
+pub use collate::{
+    Collate, CollateFn, Gathered, MapPart, MixPart, MixUp, Pad, PadMask, PadPart, Stack, Stackable, Unbatched,
+};
+#[cfg(feature = "vision")]
+pub use collate::{CutMix, CutMixPart};
 pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, IterableDataset, Map, SplitLengths, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
@@ -88,13 +93,13 @@ pub use ledger::Ledger;
 pub use loader::{
     Epoch, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
 };
-pub use memory::{BatchPlan, BufferPool, DType, Element, HostTensor, Shape, Slots};
+pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,
     RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
-pub use stats::Stats;
+pub use stats::{StageTimes, Stats};
 
 /// Compiles and runs the README's example.
 #[cfg(all(doctest, feature = "vision"))]

@@ -1,7 +1,8 @@
 //! What a loader counts, and the report made of it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::memory::BufferPool;
 
@@ -12,11 +13,70 @@ pub(crate) struct Counters {
     pub(crate) samples: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) worker_busy_ns: AtomicU64,
+    stages_ns: [AtomicU64; STAGES],
     pub(crate) consumer_wait_ns: AtomicU64,
     pub(crate) epoch_ns: AtomicU64,
 }
 
+/// What a worker does with an image, step by step.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "vision"), allow(dead_code, reason = "only images have stages"))]
+pub(crate) enum Stage {
+    Read,
+    Header,
+    Decode,
+    Resample,
+    Write,
+}
+
+const STAGES: usize = Stage::Write as usize + 1;
+
+thread_local! {
+    /// What this thread has spent in each stage, in nanoseconds, and nobody has counted yet.
+    static SPENT: [Cell<u64>; STAGES] = const { [const { Cell::new(0) }; STAGES] };
+}
+
+/// Does a stage's work, and notes the time that it took. Two readings of the clock, so not for a pixel or a number.
+#[cfg_attr(not(feature = "vision"), allow(dead_code, reason = "only images have stages"))]
+pub(crate) fn timed<T>(stage: Stage, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let done = work();
+    SPENT.with(|spent| {
+        let cell = &spent[stage as usize];
+        cell.set(cell.get() + started.elapsed().as_nanos() as u64);
+    });
+    done
+}
+
+/// Since when a worker has been at it. What the thread did before, for somebody else, is forgotten.
+pub(crate) struct Shift(Instant);
+
+impl Shift {
+    pub(crate) fn start() -> Self {
+        SPENT.with(|spent| spent.iter().for_each(|cell| cell.set(0)));
+        Shift(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 impl Counters {
+    /// Takes note of what this thread did in its shift.
+    pub(crate) fn worked(&self, samples: usize, elapsed: Duration) {
+        self.samples.fetch_add(samples as u64, Relaxed);
+        self.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+        SPENT.with(|spent| {
+            for (total, spent) in self.stages_ns.iter().zip(spent) {
+                match spent.take() {
+                    0 => {}
+                    spent => drop(total.fetch_add(spent, Relaxed)),
+                }
+            }
+        });
+    }
+
     pub(crate) fn report(&self, buffers: &BufferPool) -> Stats {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let pool = buffers.counts();
@@ -25,6 +85,7 @@ impl Counters {
             samples: count(&self.samples),
             errors: count(&self.errors),
             worker_busy: Duration::from_nanos(count(&self.worker_busy_ns)),
+            stages: StageTimes::of(|stage| Duration::from_nanos(count(&self.stages_ns[stage as usize]))),
             consumer_wait: Duration::from_nanos(count(&self.consumer_wait_ns)),
             epoch_time: Duration::from_nanos(count(&self.epoch_ns)),
             buffers_allocated: pool.allocated,
@@ -48,6 +109,8 @@ pub struct Stats {
     pub errors: u64,
     /// Time that workers spent in datasets, transforms and collates, all workers together.
     pub worker_busy: Duration,
+    /// How much of [`worker_busy`](Stats::worker_busy) went into each stage of an image.
+    pub stages: StageTimes,
     /// Time that the consumer spent waiting inside `next()`.
     pub consumer_wait: Duration,
     /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
@@ -59,6 +122,50 @@ pub struct Stats {
     pub buffers_leased: u64,
     /// Batch buffers in use now, in the loader or with the consumer.
     pub buffers_live: u64,
+}
+
+/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms above
+/// all, is the rest of [`Stats::worker_busy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageTimes {
+    /// Opening and reading files.
+    pub read: Duration,
+    /// Size and orientation, from the header.
+    pub header: Duration,
+    /// From a file's bytes to pixels.
+    pub decode: Duration,
+    /// Resizing.
+    pub resample: Duration,
+    /// Into the batch: conversion, normalisation.
+    pub write: Duration,
+}
+
+impl StageTimes {
+    fn of(time: impl Fn(Stage) -> Duration) -> Self {
+        StageTimes {
+            read: time(Stage::Read),
+            header: time(Stage::Header),
+            decode: time(Stage::Decode),
+            resample: time(Stage::Resample),
+            write: time(Stage::Write),
+        }
+    }
+
+    /// All stages together.
+    pub fn total(&self) -> Duration {
+        self.read + self.header + self.decode + self.resample + self.write
+    }
+
+    fn since(&self, earlier: &StageTimes) -> StageTimes {
+        StageTimes {
+            read: self.read.saturating_sub(earlier.read),
+            header: self.header.saturating_sub(earlier.header),
+            decode: self.decode.saturating_sub(earlier.decode),
+            resample: self.resample.saturating_sub(earlier.resample),
+            write: self.write.saturating_sub(earlier.write),
+        }
+    }
 }
 
 impl Stats {
@@ -77,6 +184,7 @@ impl Stats {
             samples: self.samples - earlier.samples,
             errors: self.errors - earlier.errors,
             worker_busy: self.worker_busy.saturating_sub(earlier.worker_busy),
+            stages: self.stages.since(&earlier.stages),
             consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
             buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,

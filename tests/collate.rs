@@ -703,7 +703,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn by_hand<S: Clone, C: Collate<S>>(collate: &C, samples: &[S], steps: &[Step]) -> C::Batch {
     let buffers = BufferPool::new(1);
     let len = samples.len();
-    let whole = collate.start(BatchPlan { len, capacity: len, buffers: &buffers, field: 0 });
+    let whole =
+        collate.start(BatchPlan { len, capacity: len, buffers: &buffers, field: 0, rng: &SampleRng::new(0, 0, 0) });
     // Each with what it covers, and whether it is filled.
     let mut runs = vec![(0..len, whole, false)];
     let fill = |(covers, part, is_filled): &mut (Range<usize>, C::Part, bool)| {

@@ -730,7 +730,7 @@ fn the_report_adds_up() {
 #[test]
 fn a_collate_can_be_driven_by_hand() {
     let pool = BufferPool::new(2);
-    let plan = BatchPlan { len: 2, capacity: 2, buffers: &pool, field: 0 };
+    let plan = BatchPlan { len: 2, capacity: 2, buffers: &pool, field: 0, rng: &SampleRng::new(0, 0, 0) };
     let mut part = Collate::<i64>::start(&Stack, plan);
     Stack.push(&mut part, 1_i64).unwrap();
     Stack.push(&mut part, 2_i64).unwrap();

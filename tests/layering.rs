@@ -71,11 +71,11 @@ fn the_drawing_has_no_circles() {
 }
 
 #[test]
-fn unsafe_code_is_in_memory_and_torch_only() {
+fn unsafe_code_is_where_the_architecture_page_says() {
     for file in rust_files(&root().join("src")) {
         let text = fs::read_to_string(&file).unwrap();
         let relative = file.strip_prefix(root().join("src")).unwrap();
-        let allowed = relative.starts_with("memory") || relative.starts_with("torch");
+        let allowed = ["memory", "torch", "image/jpeg/turbo.rs"].iter().any(|place| relative.starts_with(place));
         let found = text.lines().find(|line| {
             let code = line.split("//").next().unwrap();
             ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|word| code.contains(word))

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sutler::torch::{ToDevice, cuda_if_available, load_cuda};
-use sutler::{Dataset, ErrorKind, HostTensor, InMemory, Loader, SampleRng};
+use sutler::{Bf16, Dataset, ErrorKind, F16, HostTensor, InMemory, Loader, SampleRng};
 use tch::{Device, Kind, Tensor};
 
 fn loader(num_workers: usize) -> Loader<InMemory<([f32; 6], i64)>> {
@@ -80,6 +80,8 @@ fn every_element_type_arrives_as_its_kind() {
     check(first_of(vec![0_i16, 1]), Kind::Int16);
     check(first_of(vec![0_i32, 1]), Kind::Int);
     check(first_of(vec![0_i64, 1]), Kind::Int64);
+    check(first_of([0.0, 1.0].map(F16::from_f32).to_vec()), Kind::Half);
+    check(first_of([0.0, 1.0].map(Bf16::from_f32).to_vec()), Kind::BFloat16);
     check(first_of(vec![0_f32, 1.0]), Kind::Float);
     check(first_of(vec![0_f64, 1.0]), Kind::Double);
     check(first_of(vec![false, true]), Kind::Bool);

@@ -6,9 +6,12 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{Image, Interpolation, LazyImage, Limits, Normalize, Rect};
-use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor, Transform};
-use sutler::{Dataset, ErrorKind, Idx, ImageFolder, Loader, SampleRng};
+use sutler::image::{DecodeOptions, Image, ImageSource, Interpolation, LazyImage, Limits, Normalize, Rect};
+use sutler::transform::{
+    CenterCrop, RandomApply, RandomChoice, RandomHorizontalFlip, RandomOrder, RandomResizedCrop, Resize, ToTensor,
+    Transform,
+};
+use sutler::{Collate, DType, Dataset, ErrorKind, F16, Idx, ImageFolder, Loader, SampleRng, Stack};
 
 #[path = "../fixtures/generate.rs"]
 #[allow(dead_code)] // only its pictures are needed here
@@ -34,7 +37,7 @@ fn a_bad_file_is_refused_with_the_reason() {
         ("huge.png", ErrorKind::Limit, "983040x983040 pixels"),
     ] {
         let bytes = fs::read(fixture("bad").join(name)).unwrap();
-        let error = Image::decode(&bytes, &Limits::default()).expect_err(name);
+        let error = Image::decode(&bytes, &DecodeOptions::default()).expect_err(name);
         assert_eq!(error.kind(), kind, "{name}: {error}");
         assert!(error.to_string().contains(reason), "{name}: {error}");
     }
@@ -44,28 +47,28 @@ fn a_bad_file_is_refused_with_the_reason() {
 #[test]
 fn no_truncated_jpeg_passes_for_a_picture() {
     let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
-    assert!(Image::decode(&whole, &Limits::default()).is_ok());
+    assert!(Image::decode(&whole, &DecodeOptions::default()).is_ok());
     for len in (0..whole.len()).step_by(7).chain(whole.len() - 30..whole.len()) {
-        assert!(Image::decode(&whole[..len], &Limits::default()).is_err(), "{len} of {} bytes", whole.len());
+        assert!(Image::decode(&whole[..len], &DecodeOptions::default()).is_err(), "{len} of {} bytes", whole.len());
     }
 }
 
 #[test]
 fn what_a_camera_puts_behind_a_jpeg_does_not_matter() {
     let whole = fs::read(fixture("shapes/train/rings/000.jpg")).unwrap();
-    let image = Image::decode(&whole, &Limits::default()).unwrap();
+    let image = Image::decode(&whole, &DecodeOptions::default()).unwrap();
     for trailer in [&b"\xff\xda"[..], b"\xff\xda and a film", b"\0\0\0", b"\xff", b"\xff\xd8\xff\xe1\0\x08"] {
-        assert_eq!(Image::decode(&[&whole, trailer].concat(), &Limits::default()).unwrap(), image);
+        assert_eq!(Image::decode(&[&whole, trailer].concat(), &DecodeOptions::default()).unwrap(), image);
         // A truncated one does not become whole by it.
         let half = &whole[..whole.len() / 2];
-        assert!(Image::decode(&[half, trailer].concat(), &Limits::default()).is_err());
+        assert!(Image::decode(&[half, trailer].concat(), &DecodeOptions::default()).is_err());
     }
 }
 
 #[test]
 fn decoded_pixels_are_the_picture() {
     let picture = generate::ring();
-    let decode = |name: &str| Image::decode(&fs::read(fixture(name)).unwrap(), &Limits::default()).unwrap();
+    let decode = |name: &str| Image::decode(&fs::read(fixture(name)).unwrap(), &DecodeOptions::default()).unwrap();
     let png = decode("bad/png-named.jpg");
     assert_eq!(png, Image::new((picture.height, picture.width), 3, picture.rgb.clone()).unwrap());
 
@@ -74,7 +77,7 @@ fn decoded_pixels_are_the_picture() {
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
         .encode(&picture.rgb, picture.width as u32, picture.height as u32, image::ExtendedColorType::Rgb8)
         .unwrap();
-    let jpeg = Image::decode(&jpeg, &Limits::default()).unwrap();
+    let jpeg = Image::decode(&jpeg, &DecodeOptions::default()).unwrap();
     let off: u64 = jpeg.pixels().iter().zip(png.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     let mean = off as f64 / png.pixels().len() as f64;
     assert!((0.1..4.0).contains(&mean), "off by {mean} on average");
@@ -86,7 +89,7 @@ fn grey_becomes_three_equal_channels_and_alpha_is_dropped() {
     let encode = |pixels: &[u8], colour| {
         let mut png = Vec::new();
         PngEncoder::new(&mut png).write_image(pixels, 2, 1, colour).unwrap();
-        Image::decode(&png, &Limits::default()).unwrap().pixels().to_vec()
+        Image::decode(&png, &DecodeOptions::default()).unwrap().pixels().to_vec()
     };
     assert_eq!(encode(&[7, 200], ExtendedColorType::L8), [7, 7, 7, 200, 200, 200]);
     assert_eq!(encode(&[1, 2, 3, 0, 4, 5, 6, 128], ExtendedColorType::Rgba8), [1, 2, 3, 4, 5, 6]);
@@ -94,7 +97,7 @@ fn grey_becomes_three_equal_channels_and_alpha_is_dropped() {
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut grey, 100)
         .encode(&[90; 64], 8, 8, ExtendedColorType::L8)
         .unwrap();
-    assert_eq!(Image::decode(&grey, &Limits::default()).unwrap().pixels(), [90; 192]);
+    assert_eq!(Image::decode(&grey, &DecodeOptions::default()).unwrap().pixels(), [90; 192]);
 }
 
 /// `fixtures/golden/torchvision-0.26-tensors.json`, made by the script beside it.
@@ -138,7 +141,7 @@ fn resampling_is_within_one_level_of_torchvision_on_pil() {
 #[test]
 fn the_contents_decide_on_the_format_and_not_the_name() {
     let bytes = fs::read(fixture("bad/png-named.jpg")).unwrap();
-    let image = Image::decode(&bytes, &Limits::default()).unwrap();
+    let image = Image::decode(&bytes, &DecodeOptions::default()).unwrap();
     // The size as a PNG's header has it: width, then height.
     let header = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     assert_eq!((image.width(), image.height(), image.channels()), (header(16), header(20), 3));
@@ -147,12 +150,11 @@ fn the_contents_decide_on_the_format_and_not_the_name() {
 #[test]
 fn limits_are_the_users() {
     let bytes = fs::read(fixture("shapes/train/dots/000.jpg")).unwrap();
-    let image = Image::decode(&bytes, &Limits::default()).unwrap();
-    let mut limits = Limits::default();
-    limits.max_pixels = image.height() * image.width();
-    assert!(Image::decode(&bytes, &limits).is_ok());
-    limits.max_pixels -= 1;
-    assert_eq!(Image::decode(&bytes, &limits).unwrap_err().kind(), ErrorKind::Limit);
+    let image = Image::decode(&bytes, &DecodeOptions::default()).unwrap();
+    let pixels = image.height() * image.width();
+    let within = |limit: usize| DecodeOptions::default().limits(Limits::default().max_pixels(limit));
+    assert!(Image::decode(&bytes, &within(pixels)).is_ok());
+    assert_eq!(Image::decode(&bytes, &within(pixels - 1)).unwrap_err().kind(), ErrorKind::Limit);
 }
 
 #[test]
@@ -165,7 +167,10 @@ fn an_image_folder_lists_classes_in_order_and_opens_files_lazily() {
     assert_eq!(folder.path(121).unwrap(), fixture("shapes/train/dots/001.jpg"));
     let decoded = image.decode().unwrap();
     assert_eq!((decoded.size(), decoded.channels()), (image.size(), 3));
-    assert_eq!(image.bytes(), fs::read(fixture("shapes/train/dots/001.jpg")).unwrap());
+    assert_eq!(
+        decoded,
+        LazyImage::open(fixture("shapes/train/dots/001.jpg"), &DecodeOptions::default()).unwrap().decode().unwrap()
+    );
 }
 
 /// Every picture of the fixtures, as a file's bytes.
@@ -183,8 +188,8 @@ fn files() -> Vec<Vec<u8>> {
 #[test]
 fn a_lazy_image_is_the_decoded_one_and_its_parts() {
     for file in files() {
-        let lazy = LazyImage::new(file.clone(), &Limits::default()).unwrap();
-        let image = Image::decode(&file, &Limits::default()).unwrap();
+        let lazy = LazyImage::new(file.clone(), &DecodeOptions::default()).unwrap();
+        let image = Image::decode(&file, &DecodeOptions::default()).unwrap();
         assert_eq!(lazy.size(), image.size());
         assert_eq!(lazy.decode().unwrap(), image);
         let (height, width) = (image.height(), image.width());
@@ -203,14 +208,14 @@ fn a_lazy_image_is_the_decoded_one_and_its_parts() {
 fn transforms_make_the_same_of_a_lazy_image_as_of_a_decoded_one() {
     fn both<T>(transform: &T, file: &[u8])
     where
-        T: Transform<Image, Output = Image> + Transform<LazyImage, Output = Image>,
+        T: Transform<Image, Output = Image> + Transform<LazyImage, Output: ImageSource>,
     {
         for place in 0..8 {
-            let image = Image::decode(file, &Limits::default()).unwrap();
-            let lazy = LazyImage::new(file.to_vec(), &Limits::default()).unwrap();
+            let image = Image::decode(file, &DecodeOptions::default()).unwrap();
+            let lazy = LazyImage::new(file.to_vec(), &DecodeOptions::default()).unwrap();
             let of_image: Image = transform.apply(image, &mut SampleRng::new(1, 2, place)).unwrap();
-            let of_lazy: Image = transform.apply(lazy, &mut SampleRng::new(1, 2, place)).unwrap();
-            assert_eq!(of_image, of_lazy);
+            let of_lazy = transform.apply(lazy, &mut SampleRng::new(1, 2, place)).unwrap();
+            assert_eq!(of_image, of_lazy.into_image().unwrap());
         }
     }
     for file in files() {
@@ -226,15 +231,16 @@ fn a_lazy_image_is_refused_when_it_is_read_or_when_it_is_decoded() {
     for entry in fs::read_dir(fixture("bad")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "jpg" || extension == "png") {
-            let eager = Image::decode(&fs::read(&path).unwrap(), &Limits::default()).map_err(|error| error.kind());
-            let lazy = LazyImage::open(&path, &Limits::default()).and_then(|lazy| lazy.decode());
+            let eager =
+                Image::decode(&fs::read(&path).unwrap(), &DecodeOptions::default()).map_err(|error| error.kind());
+            let lazy = LazyImage::open(&path, &DecodeOptions::default()).and_then(|lazy| lazy.decode());
             assert_eq!(lazy.map_err(|error| error.kind()), eager, "{}", path.display());
         }
     }
     // Cut anywhere, in a header or behind it: an error, and no panic.
     for file in files() {
         for len in (0..file.len().min(700)).chain([file.len() - 1]) {
-            let cut = LazyImage::new(file[..len].to_vec(), &Limits::default()).and_then(|lazy| lazy.decode());
+            let cut = LazyImage::new(file[..len].to_vec(), &DecodeOptions::default()).and_then(|lazy| lazy.decode());
             assert!(cut.is_err() || len + 12 > file.len(), "{len} of {}", file.len());
         }
     }
@@ -363,6 +369,91 @@ fn a_tensor_holds_the_pixels_of_the_image_plane_by_plane() {
     for (c, plane) in bytes.chunks(image.height() * image.width()).enumerate() {
         assert!(plane.iter().enumerate().all(|(p, &value)| value == image.pixels()[p * 3 + c]), "channel {c}");
     }
+}
+
+#[test]
+fn a_batch_of_16_bit_tensors_with_the_channels_last_is_that_of_its_images() {
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap().map(Resize::exact((6, 5)));
+    fn first<D: Dataset + 'static>(data: D) -> <Stack as Collate<D::Sample>>::Batch
+    where
+        Stack: Collate<D::Sample>,
+    {
+        Loader::builder(data).batch_size(4).build().unwrap().epoch().next().unwrap().unwrap()
+    }
+    let (bytes, _) = first(folder());
+    let (halves, _) = first(folder().map(ToTensor::f16().normalize(Normalize::IMAGENET).channels_last()));
+    assert_eq!((halves.shape(), halves.dtype()), (&[4, 6, 5, 3][..], DType::Float16));
+    let Normalize { mean, std } = Normalize::IMAGENET;
+    for (i, (half, byte)) in halves.iter().zip(&*bytes).enumerate() {
+        let unit = f32::from(*byte) * (1.0 / 255.0);
+        assert_eq!(*half, F16::from_f32((unit - mean[i % 3]) / std[i % 3]));
+    }
+}
+
+#[test]
+fn several_images_of_a_sample_are_stacked_before_the_samples_are() {
+    let crops = |width: usize| {
+        move |(image, label): (LazyImage, i64), _: &mut SampleRng| {
+            let image = image.decode()?;
+            let crop = |left: isize, width: usize| image.crop(Rect { top: 0, left, height: 4, width });
+            Ok(([crop(0, 3)?, crop(5, width)?], label))
+        }
+    };
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let loader = Loader::builder(folder().map(crops(3))).batch_size(2).build().unwrap();
+    let (images, _) = loader.epoch().next().unwrap().unwrap();
+    assert_eq!(images.shape(), [2, 2, 4, 3, 3]);
+    let loader = Loader::builder(folder().map(crops(3)).map(ToTensor::u8())).batch_size(2).build().unwrap();
+    let (tensors, _) = loader.epoch().next().unwrap().unwrap();
+    assert_eq!(tensors.shape(), [2, 2, 3, 4, 3]);
+    for (image, tensor) in images.chunks(36).zip(tensors.chunks(36)) {
+        assert!((0..36).all(|i| image[i] == tensor[i % 3 * 12 + i / 3]));
+    }
+
+    let loader = Loader::builder(folder().map(crops(2))).batch_size(2).build().unwrap();
+    let error = loader.epoch().next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.index()), (ErrorKind::Collate, Some(0)));
+    assert!(error.to_string().contains("its image 1 has shape [4, 2, 3], but its first one [4, 3, 3]"), "{error}");
+}
+
+#[test]
+fn containers_take_lazy_images_with_labels_and_without() {
+    let flip = || RandomHorizontalFlip::new(1.0);
+    let fill = |value: u8| {
+        move |(mut image, label): (Image, i64), _: &mut SampleRng| {
+            image.pixels_mut().fill(value);
+            Ok((image, label))
+        }
+    };
+    let folder = || ImageFolder::open(fixture("shapes/val")).unwrap();
+    let chain = (
+        RandomResizedCrop::new(8),
+        RandomApply::new(fill(10), 0.5),
+        RandomChoice::new((RandomHorizontalFlip::new(0.0), flip())),
+        RandomOrder::new((RandomApply::new(fill(20), 0.1), flip(), CenterCrop::new(6))),
+    );
+    let data = folder().map(chain);
+    let (plain, filled) = (0..100).fold((0, 0), |(plain, filled), index| {
+        let (image, _) = data.get(index, &mut SampleRng::new(0, 0, index)).unwrap();
+        assert_eq!(image.size(), 6.into());
+        match image.pixels()[0] {
+            first if image.pixels().iter().any(|&value| value != first) => (plain + 1, filled),
+            10 | 20 => (plain, filled + 1),
+            other => panic!("filled with {other}"),
+        }
+    });
+    // 45 expected to be plain; five standard deviations are 25.
+    assert!((20..=70).contains(&plain) && plain + filled == 100, "{plain} and {filled}");
+
+    // Spared, a lazy image is decoded.
+    let (lazy, label) = folder().get(0, &mut rng()).unwrap();
+    let image = lazy.decode().unwrap();
+    let spared = RandomApply::new(flip(), 0.0).apply((lazy, label), &mut rng()).unwrap();
+    assert_eq!(spared, (image.clone(), label));
+    let lazy =
+        LazyImage::new(fs::read(fixture("shapes/train/rings/000.jpg")).unwrap(), &DecodeOptions::default()).unwrap();
+    let image = lazy.decode().unwrap();
+    assert_eq!(RandomOrder::new((flip(), flip())).apply(lazy, &mut rng()).unwrap(), image);
 }
 
 /// The digest of every byte of three shuffled, augmented epochs.

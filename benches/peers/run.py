@@ -53,7 +53,7 @@ TORCHVISION_PIL = Peer("torchvision-pil", "torchvision + PIL, DataLoader", "torc
 TORCHVISION_JPEG = Peer("torchvision-jpeg", "torchvision decode_jpeg, DataLoader", "torchvision_jpeg.py", (), "torch")
 TF_DATA = Peer("tf-data", "tf.data", "tf_data.py", (), "tensorflow")
 DALI = Peer("dali", "NVIDIA DALI, CPU", "dali.py", (), "dali")
-SUTLER = Peer("sutler", "**sutler**", "sutler", ("--decoder", "zune-jpeg"))
+SUTLER = Peer("sutler", "**sutler**, zune-jpeg", "sutler", ("--decoder", "zune-jpeg"))
 SUTLER_TURBOJPEG = Peer("sutler-turbojpeg", "**sutler**, turbojpeg", "sutler", ("--decoder", "turbojpeg"))
 SUTLER_SCALED = Peer("sutler-scaled", "**sutler**, turbojpeg, scaled", "sutler", ("--decoder", "turbojpeg", "--scaled"))
 
@@ -206,11 +206,14 @@ def command(peer, directory, batch_size, settings):
 def build_sutler():
     """The throughput example, with the turbojpeg decoder if this sutler has it, and the words of its usage."""
     features = re.search(r"^\[features\]$(.*?)^\[", (ROOT / "Cargo.toml").read_text(), re.MULTILINE | re.DOTALL)
-    turbojpeg = ["--features", "turbojpeg"] if re.search("^turbojpeg *=", features[1], re.MULTILINE) else []
+    turbojpeg = bool(re.search("^turbojpeg *=", features[1], re.MULTILINE))
+    turbojpeg = turbojpeg and subprocess.run([ROOT / "scripts" / "turbojpeg.sh"]).returncode == 0
+    chosen = ["--features", "turbojpeg"] if turbojpeg else []
     manifest = ["--manifest-path", ROOT / "Cargo.toml"]
-    cargo("build", "--locked", "--release", "--example", "throughput", *turbojpeg, *manifest)
+    cargo("build", "--locked", "--release", "--example", "throughput", *chosen, *manifest)
     usage = subprocess.run([SUTLER_BINARY, "--help"], check=True, capture_output=True, text=True).stdout
-    return SUTLER_BINARY, set(re.findall(r"[a-z-]+", usage))
+    words = set(re.findall(r"[a-z-]+", usage))
+    return SUTLER_BINARY, words if turbojpeg else words - {"turbojpeg"}
 
 
 def run_once(peer, arguments):

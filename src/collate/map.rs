@@ -10,6 +10,7 @@ use super::mapping::Mapping;
 use super::{Collate, Stack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
+use crate::rng::SampleRng;
 
 type PartOf<V> = <Stack as Collate<V>>::Part;
 type BatchOf<V> = <Stack as Collate<V>>::Batch;
@@ -22,11 +23,11 @@ type BatchOf<V> = <Stack as Collate<V>>::Batch;
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use sutler::{BatchPlan, BufferPool, Collate, MapPart, Stack};
+/// use sutler::{BatchPlan, BufferPool, Collate, MapPart, SampleRng, Stack};
 ///
 /// type Sample = BTreeMap<char, i64>;
 ///
-/// let plan = BatchPlan { len: 2, capacity: 2, buffers: &BufferPool::new(1), field: 0 };
+/// let plan = BatchPlan { len: 2, capacity: 2, buffers: &BufferPool::new(1), field: 0, rng: &SampleRng::new(0, 0, 0) };
 /// let mut first: MapPart<char, i64> = Collate::<Sample>::start(&Stack, plan);
 /// let mut second = Collate::<Sample>::split_off(&Stack, &mut first, 1);
 /// Stack.push(&mut second, Sample::from([('a', 3), ('b', 4)]))?; // in any order, and on any thread
@@ -76,6 +77,7 @@ where
     capacity: usize,
     field: usize,
     buffers: BufferPool,
+    rng: SampleRng,
     /// `None` before the first sample. Locked once for each run, to cut a few parts.
     unclaimed: Mutex<Option<Unclaimed<K, V>>>,
 }
@@ -102,7 +104,8 @@ where
         };
         let Unclaimed { keys, pieces } = unclaimed.get_or_insert_with(|| {
             let sorted: Vec<K> = sample.sorted_keys().into_iter().cloned().collect();
-            let plan = BatchPlan { len: self.len, capacity: self.capacity, buffers: &self.buffers, field: self.field };
+            let MapBatch { len, capacity, field, buffers, rng, .. } = self;
+            let plan = BatchPlan { len: *len, capacity: *capacity, field: *field, buffers, rng };
             let parts = (0..sorted.len()).map(|rank| Collate::<V>::start(&Stack, plan.field(rank))).collect();
             let keys = Arc::new(Keys { sorted, decided_by: places.start });
             Unclaimed { keys, pieces: vec![(0..self.len, parts)] }
@@ -135,8 +138,9 @@ where
     Stack: Collate<V>,
 {
     fn new(plan: BatchPlan<'_>) -> Self {
-        let BatchPlan { len, capacity, buffers, field } = plan;
-        let batch = MapBatch { len, capacity, field, buffers: buffers.clone(), unclaimed: Mutex::new(None) };
+        let BatchPlan { len, capacity, buffers, field, rng } = plan;
+        let (buffers, rng) = (buffers.clone(), rng.clone());
+        let batch = MapBatch { len, capacity, field, buffers, rng, unclaimed: Mutex::new(None) };
         MapPart { batch: Arc::new(batch), start: 0, next: 0, end: len, fields: None }
     }
 

@@ -1,5 +1,7 @@
 //! How the samples of a batch become one batch: a write into place, not a pass over a finished list.
 
+#[cfg(feature = "vision")]
+mod cutmix;
 mod function;
 mod gathered;
 #[cfg(feature = "vision")]
@@ -7,15 +9,22 @@ mod image;
 mod list;
 mod map;
 mod mapping;
+mod mixing;
+mod mixup;
 mod pad;
 mod pad_mask;
+mod random_choice;
 mod stack;
 mod tuple;
 mod unbatched;
 
+#[cfg(feature = "vision")]
+pub use cutmix::{CutMix, CutMixPart};
 pub use function::CollateFn;
 pub use gathered::Gathered;
 pub use map::MapPart;
+pub use mixing::MixPart;
+pub use mixup::MixUp;
 pub use pad::{Pad, PadPart};
 pub use pad_mask::PadMask;
 pub use stack::{Stack, Stackable};
@@ -30,7 +39,7 @@ use crate::memory::BatchPlan;
 /// its parts are full and united again. A [`Part`](Collate::Part) is the exclusive right to a run of samples, so an
 /// implementation needs no locks.
 ///
-/// Use [`Stack`] (the default), [`Pad`] for sequences of different lengths, a tuple of collates for a tuple of samples,
+/// Use [`Stack`] (the default), [`Pad`] for sequences of different lengths, [`MixUp`], a tuple of collates for a tuple of samples,
 /// or a plain function through [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write samples into
 /// their place in some other layout.
 pub trait Collate<S>: Send + Sync {

@@ -2,7 +2,7 @@
 
 use super::Collate;
 use crate::error::Result;
-use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
+use crate::memory::{BatchPlan, Bf16, Element, F16, HostTensor, Shape, Slots};
 
 /// Stacks samples of one shape into a tensor with a new first dimension, as torch's `default_collate` does.
 ///
@@ -12,7 +12,8 @@ use crate::memory::{BatchPlan, Element, HostTensor, Shape, Slots};
 /// | `[T; K]`, and arrays of arrays | `[N, K]`, `[N, K, L]` |
 /// | `Vec<T>`, all of one length | `[N, L]` |
 /// | `Image`, `LazyImage` | `[N, H, W, C]` of `u8` |
-/// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` of `T` |
+/// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` or `[N, H, W, C]` of `T` |
+/// | `[Image; K]`, `[ImageTensor<T>; K]`, all of one shape | `[N, K, …]` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
 /// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |
 /// | `Vec<String>` and the like, all of one length L | L `Vec`s of N strings: transposed |
@@ -137,7 +138,7 @@ macro_rules! stackable_scalars {
     )*};
 }
 
-stackable_scalars! { bool u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 }
+stackable_scalars! { bool u8 i8 u16 i16 u32 i32 u64 i64 F16 Bf16 f32 f64 }
 
 macro_rules! stackable_arrays {
     ($([$($dim:ident)*] $array:ty, $flat:expr;)*) => {$(

@@ -1,5 +1,6 @@
 //! `ImageFolder`: a directory for each class.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::Dataset;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{LazyImage, Limits};
+use crate::image::{DecodeOptions, LazyImage};
 use crate::rng::SampleRng;
 
 /// torchvision's `IMG_EXTENSIONS`, compared without regard to case.
@@ -22,7 +23,7 @@ const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif",
 /// root/dog/0001.jpg
 /// ```
 ///
-/// A sample is `(LazyImage, i64)`: the image, decoded to RGB by the first transform, or when it is written into its batch;
+/// A sample is `(LazyImage, i64)`: the image, decoded by the first transform, or when it is written into its batch;
 /// and the number of its class. Classes are numbered in the order of their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
 /// and directories (`.name`) are left out.
 ///
@@ -35,7 +36,7 @@ pub struct ImageFolder {
     /// What people call them.
     classes: Vec<String>,
     files: Vec<Entry>,
-    limits: Limits,
+    options: DecodeOptions,
 }
 
 /// An image file. There may be ten million of them, so only what differs is stored.
@@ -46,6 +47,11 @@ struct Entry {
     path: Box<OsStr>,
 }
 
+thread_local! {
+    /// The path of the file that this thread opens: the memory of the last one.
+    static PATH: RefCell<PathBuf> = RefCell::new(PathBuf::new());
+}
+
 impl ImageFolder {
     /// Lists the images below `root`.
     ///
@@ -53,6 +59,25 @@ impl ImageFolder {
     ///
     /// If a directory cannot be read, `root` has no directories, or one of them has no images (as in torchvision).
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_valid(root, has_image_extension)
+    }
+
+    /// Lists the files below `root` that `is_valid_file` takes, instead of those with the extension of an image
+    /// (`is_valid_file` of torchvision's `ImageFolder`).
+    ///
+    /// GIF files, for example, can be decoded but are not among the extensions that torchvision looks for:
+    ///
+    /// ```no_run
+    /// use sutler::ImageFolder;
+    ///
+    /// let folder = ImageFolder::open_valid("data", |path| path.extension().is_some_and(|extension| extension == "gif"))?;
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](ImageFolder::open).
+    pub fn open_valid(root: impl AsRef<Path>, is_valid_file: impl Fn(&Path) -> bool) -> Result<Self> {
         let root = std::path::absolute(root.as_ref()).map_err(|error| Error::from(error).with_path(root.as_ref()))?;
         let directories = class_directories(&root)?;
         if directories.is_empty() {
@@ -63,7 +88,7 @@ impl ImageFolder {
         let mut files = Vec::new();
         let mut empty = Vec::new();
         for (class, directory) in directories.iter().enumerate() {
-            let images = images_below(&root.join(directory))?;
+            let images = images_below(&root.join(directory), &is_valid_file)?;
             if images.is_empty() {
                 empty.push(classes[class].as_str());
             }
@@ -71,18 +96,19 @@ impl ImageFolder {
         }
         if !empty.is_empty() {
             let problem = format!(
-                "no images for the classes {}; known extensions are {}. Remove these directories, or put images there",
+                "no images for the classes {}: remove these directories, or put images there (with one of the extensions {}, unless \
+                 you said otherwise)",
                 empty.join(", "),
                 EXTENSIONS.join(", ")
             );
             return Err(Error::new(ErrorKind::Io, problem).with_path(root));
         }
-        Ok(ImageFolder { root, directories, classes, files, limits: Limits::default() })
+        Ok(ImageFolder { root, directories, classes, files, options: DecodeOptions::default() })
     }
 
-    /// What an image file may ask for.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    /// How the images are decoded.
+    pub fn decode_options(mut self, options: DecodeOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -109,7 +135,11 @@ impl Dataset for ImageFolder {
     }
 
     fn get(&self, index: usize, _rng: &mut SampleRng) -> Result<(LazyImage, i64)> {
-        Ok((LazyImage::open(self.absolute(index), &self.limits)?, self.label(index)))
+        let image = PATH.with_borrow_mut(|path| {
+            self.write_path(index, path);
+            LazyImage::open(path, &self.options)
+        });
+        Ok((image?, self.label(index)))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {
@@ -119,8 +149,17 @@ impl Dataset for ImageFolder {
 
 impl ImageFolder {
     fn absolute(&self, index: usize) -> PathBuf {
-        let Entry { class, path } = &self.files[index];
-        self.root.join(&self.directories[*class as usize]).join(&**path)
+        let mut path = PathBuf::new();
+        self.write_path(index, &mut path);
+        path
+    }
+
+    fn write_path(&self, index: usize, path: &mut PathBuf) {
+        let Entry { class, path: within } = &self.files[index];
+        path.clear();
+        path.push(&self.root);
+        path.push(&self.directories[*class as usize]);
+        path.push(&**within);
     }
 }
 
@@ -141,7 +180,8 @@ fn class_directories(root: &Path) -> Result<Vec<OsString>> {
 
 /// The images in a directory and those below it, relative to it, in torchvision's order: by the text of their
 /// directory's path, then by their name.
-fn images_below(directory: &Path) -> Result<Vec<Box<OsStr>>> {
+fn images_below(directory: &Path, is_valid_file: &dyn Fn(&Path) -> bool) -> Result<Vec<Box<OsStr>>> {
+    let is_image = |path: &Path| !path.file_name().is_some_and(is_hidden) && is_valid_file(path);
     let mut images = Vec::new();
     let entries = WalkDir::new(directory)
         .follow_links(true)
@@ -177,10 +217,9 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn is_image(path: &Path) -> bool {
+fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
-    !path.file_name().is_some_and(is_hidden)
-        && extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 #[cfg(test)]
@@ -214,6 +253,15 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn which_files_are_images_is_the_users_choice() {
+        let tree = Tree::new("valid", &["a/1.gif", "a/2.jpg", "a/.3.gif", "b/4.GIF", "b/5.gif"]);
+        let folder = ImageFolder::open_valid(&tree.0, |path| path.extension() == Some("gif".as_ref())).unwrap();
+        let names: Vec<_> =
+            (0..folder.len()).map(|i| folder.path(i).unwrap().file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["1.gif", "5.gif"]);
     }
 
     #[test]

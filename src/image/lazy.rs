@@ -1,19 +1,22 @@
 //! `LazyImage`: an image file that is read and not yet decoded.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{ImageDecoder, ImageFormat, ImageReader};
+use image::ImageFormat;
 
-use super::decode::{decode_jpeg, decode_other, failed};
+use super::decode::decode;
+use super::geometry::Part;
+use super::header::Header;
 use super::scratch::{Scratch, read_file};
-use super::{Image, Limits, Rect, Size};
+use super::{DecodeOptions, Image, Interpolation, JpegDecoder, Rect, Resampling, Size, jpeg};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats::{Stage, timed};
 
 /// An image file that is read and not yet decoded: its bytes, and the size that its header tells.
 ///
 /// This is what [`ImageFolder`](crate::ImageFolder) gives. Transforms take it as they take an [`Image`]; one that crops first
-/// says so before anything is decoded. In a closure of your own, [`decode`](LazyImage::decode) it:
+/// says so before anything is decoded, and with feature `turbojpeg` a JPEG is then decoded only where it is needed. A resize
+/// is put off until it is known what is cut out of it. In a closure of your own, [`decode`](LazyImage::decode) it:
 ///
 /// ```
 /// use sutler::image::LazyImage;
@@ -28,10 +31,21 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), sutler::Error>(())
 /// ```
 pub struct LazyImage {
+    content: Content,
+    /// What is to be made of it.
+    resize: Option<(Size, Resampling)>,
+}
+
+enum Content {
+    File(File),
+    /// Of an image that was resized twice.
+    Image(Image),
+}
+
+struct File {
     bytes: Scratch,
-    format: ImageFormat,
-    size: Size,
-    limits: Limits,
+    header: Header,
+    options: DecodeOptions,
 }
 
 impl LazyImage {
@@ -39,13 +53,14 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is not an image within the [`Limits`].
-    pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+    /// If it cannot be read, or is not an image within the [`Limits`](super::Limits).
+    pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let read = || {
-            let bytes = read_file(path)
-                .map_err(|source| Error::new(ErrorKind::Io, "cannot read the file").with_source(source))?;
-            Self::of(bytes, limits)
+            let bytes = timed(Stage::Read, || read_file(path));
+            let bytes =
+                bytes.map_err(|source| Error::new(ErrorKind::Io, "cannot read the file").with_source(source))?;
+            Self::of(bytes, options)
         };
         read().map_err(|error| error.with_path(path))
     }
@@ -54,31 +69,30 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If they are not an image of a known format within the [`Limits`].
-    pub fn new(bytes: Vec<u8>, limits: &Limits) -> Result<Self> {
-        Self::of(Scratch::from(bytes), limits)
+    /// If they are not an image of a known format within the [`Limits`](super::Limits).
+    pub fn new(bytes: Vec<u8>, options: &DecodeOptions) -> Result<Self> {
+        Self::of(Scratch::from(bytes), options)
     }
 
-    fn of(bytes: Scratch, limits: &Limits) -> Result<Self> {
-        let format = format_of(&bytes)?;
-        let size = match format {
-            ImageFormat::Jpeg => jpeg_size(&bytes).ok_or_else(|| {
-                Error::new(ErrorKind::Decode, "cannot decode the JPEG: it has no header with its dimensions")
-            })?,
-            format => other_size(&bytes, format)?,
-        };
-        limits.check(size)?;
-        Ok(LazyImage { bytes, format, size, limits: *limits })
+    fn of(bytes: Scratch, options: &DecodeOptions) -> Result<Self> {
+        let header = timed(Stage::Header, || Header::read(&bytes, options))?;
+        Ok(LazyImage { content: Content::File(File { bytes, header, options: *options }), resize: None })
     }
 
     /// Height and width in pixels.
     pub fn size(&self) -> Size {
-        self.size
+        match self.resize {
+            Some((size, _)) => size,
+            None => self.content.size(),
+        }
     }
 
-    /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// How many channels a pixel will have.
+    pub fn channels(&self) -> usize {
+        match &self.content {
+            Content::File(file) => file.options.color_mode.channels(),
+            Content::Image(image) => image.channels(),
+        }
     }
 
     /// Decodes all of it, as [`Image::decode`] does.
@@ -87,17 +101,11 @@ impl LazyImage {
     ///
     /// If the file is damaged.
     pub fn decode(&self) -> Result<Image> {
-        let image = match self.format {
-            ImageFormat::Jpeg => decode_jpeg(&self.bytes, &self.limits),
-            format => decode_other(&self.bytes, format, &self.limits),
-        }?;
-        match image.size() == self.size {
-            true => Ok(image),
-            // Transforms have been planned by the size.
-            false => Err(Error::new(
-                ErrorKind::Decode,
-                format!("the image contradicts itself: {} by its first header, {} decoded", self.size, image.size()),
-            )),
+        match self.resize {
+            None => self.content.decode(),
+            Some((size, resampling)) => {
+                self.content.decode_resized_crop(Rect::all(self.content.size()), size, resampling)
+            }
         }
     }
 
@@ -105,60 +113,151 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If the file is damaged, the rectangle is empty, or has more pixels than [`Limits`] allow by default.
+    /// If the file is damaged (where it was looked at: not below the part), the rectangle is empty, or has more pixels than
+    /// [`Limits`](super::Limits) allow by default.
     pub fn decode_region(&self, rect: Rect) -> Result<Image> {
-        self.decode()?.crop(rect)
+        match (self.resize, &self.content) {
+            (None, Content::File(file)) => file.decode_region(rect),
+            (Some((size, resampling)), Content::File(file)) => file.decode_region_resized(rect, size, resampling),
+            (_, Content::Image(_)) => self.decode()?.crop(rect),
+        }
+    }
+
+    /// The part inside `rect`, resampled to `size`: the same pixels as [`decode`](LazyImage::decode) and
+    /// [`Image::resized_crop`] give, unless a scaled decode was allowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_region`](LazyImage::decode_region) and [`Image::resized_crop`].
+    pub fn decode_resized_crop(
+        &self,
+        rect: Rect,
+        size: impl Into<Size>,
+        resampling: impl Into<Resampling>,
+    ) -> Result<Image> {
+        match self.resize {
+            None => self.content.decode_resized_crop(rect, size.into(), resampling.into()),
+            Some(_) => self.decode()?.resized_crop(rect, size, resampling),
+        }
+    }
+
+    /// Remembers that it is to be resampled.
+    pub(super) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
+        let content = match self.resize {
+            None => self.content,
+            Some(_) => Content::Image(self.decode()?),
+        };
+        Ok(LazyImage { content, resize: Some((size, resampling)) })
     }
 }
 
-/// The format of a file, going by its first bytes.
-pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
-    if bytes.is_empty() {
-        return Err(Error::new(ErrorKind::Decode, "the file is empty"));
+impl Content {
+    fn size(&self) -> Size {
+        match self {
+            Content::File(file) => file.size(),
+            Content::Image(image) => image.size(),
+        }
     }
-    image::guess_format(bytes).map_err(|_| {
-        Error::new(
-            ErrorKind::Decode,
-            "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, PNM), going by its first bytes",
-        )
-    })
-}
 
-/// The size that a JPEG's frame header tells (ITU-T T.81, annex B.2.2).
-fn jpeg_size(bytes: &[u8]) -> Option<Size> {
-    let mut at = 2; // behind the start marker
-    loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
-        match *bytes.get(at + 1)? {
-            0xff => at += 1, // fill
-            // No segment follows: a stray stuffed byte, TEM, a restart or start marker.
-            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            // The end, or a scan without a frame before it.
-            0xd9 | 0xda => return None,
-            marker => {
-                let segment = bytes.get(at + 2..)?;
-                // SOF0 to SOF15, less DHT, JPG and DAC, which lie between.
-                if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
-                    let number = |offset: usize| {
-                        Some(usize::from(u16::from_be_bytes([*segment.get(offset)?, *segment.get(offset + 1)?])))
-                    };
-                    return Some(Size { height: number(3)?, width: number(5)? });
-                }
-                at += 2 + usize::from(u16::from_be_bytes([*segment.first()?, *segment.get(1)?]));
-            }
+    fn decode(&self) -> Result<Image> {
+        match self {
+            Content::File(file) => file.decode(),
+            Content::Image(image) => Ok(image.clone()),
+        }
+    }
+
+    fn decode_resized_crop(&self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
+        match self {
+            Content::File(file) => file.decode_resized_crop(rect, size, resampling),
+            Content::Image(image) => image.resized_crop(rect, size, resampling),
         }
     }
 }
 
-fn other_size(bytes: &[u8], format: ImageFormat) -> Result<Size> {
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    reader.set_format(format);
-    let (width, height) = reader.into_decoder().map_err(failed(format))?.dimensions();
-    Ok(Size { height: height as usize, width: width as usize })
+impl File {
+    fn size(&self) -> Size {
+        self.header.orientation.of_size(self.header.size)
+    }
+
+    fn decode(&self) -> Result<Image> {
+        self.header.orientation.upright(decode(&self.bytes, &self.header, &self.options)?)
+    }
+
+    /// Whether there is a decoder for parts of this file.
+    fn has_regions(&self) -> bool {
+        self.header.format == ImageFormat::Jpeg && self.options.jpeg_decoder != JpegDecoder::ZuneJpeg
+    }
+
+    fn decode_region(&self, rect: Rect) -> Result<Image> {
+        let inside = rect.within(self.size());
+        if !self.has_regions() || inside.is_empty() {
+            return self.decode()?.crop(rect);
+        }
+        let stored = self.header.orientation.stored(inside, self.size());
+        let region = jpeg::decode_region(&self.bytes, self.header.size, stored, 1, &self.options)?;
+        let part = stored.shifted(-(region.top as isize), -(region.left as isize));
+        let image = self.header.orientation.upright(region.image.cropped(part)?)?;
+        image.cropped(rect.shifted(-inside.top, -inside.left))
+    }
+
+    fn decode_resized_crop(&self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
+        if !self.has_regions() || rect.is_empty() {
+            return self.decode()?.resized_crop(rect, size, resampling);
+        }
+        if !rect.is_inside(self.size()) {
+            return self.decode_region(rect)?.resize(size, resampling);
+        }
+        let stored = self.header.orientation.stored(rect, self.size());
+        let denominator = self.denominator(rect.size(), size, resampling);
+        let region = jpeg::decode_region(&self.bytes, self.header.size, stored, denominator, &self.options)?;
+        let part = Part::scaled(stored, region.denominator, region.top, region.left);
+        let orientation = self.header.orientation;
+        if orientation.is_upright() {
+            // Resampling reads from the whole as well as from a crop of it: no copy.
+            return region.image.resized_part(part, size, resampling);
+        }
+        // Turned before it is resampled, as the whole would be.
+        let turned = orientation.upright(region.image.cropped(part.outer())?)?;
+        turned.resized_part(orientation.shown(part.within_outer(), turned.size()), size, resampling)
+    }
+
+    /// The part inside `rect` of the image resampled to `size`.
+    fn decode_region_resized(&self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
+        let all = Rect::all(self.size());
+        let inside = rect.within(size);
+        if !self.has_regions()
+            || inside.is_empty()
+            || !self.header.orientation.is_upright()
+            || self.denominator(all.size(), size, resampling) > 1
+        {
+            return self.decode_resized_crop(all, size, resampling)?.crop(rect);
+        }
+        // All of it is resampled, so that the weights are those of the whole; decoded is what the part is made of. The
+        // rest of the canvas is whatever was there, and goes into pixels that are cut off.
+        let needed = resampling.sources(inside, size, self.size());
+        let canvas = jpeg::decode_in_place(&self.bytes, self.header.size, needed, &self.options)?;
+        canvas.resize(size, resampling)?.crop(rect)
+    }
+
+    /// By how much the decoder may scale down what is then resampled from one size to another.
+    fn denominator(&self, from: Size, to: Size, resampling: Resampling) -> usize {
+        // What does not average is not to be averaged before.
+        if !self.options.scaled_decode || !resampling.antialias || resampling.interpolation == Interpolation::Nearest {
+            return 1;
+        }
+        let fits =
+            |&denominator: &usize| from.height >= to.height * denominator && from.width >= to.width * denominator;
+        [8, 4, 2].into_iter().find(fits).unwrap_or(1)
+    }
 }
 
 impl std::fmt::Debug for LazyImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LazyImage({}, {} bytes of {:?})", self.size, self.bytes.len(), self.format)
+        match &self.content {
+            Content::File(file) => {
+                write!(f, "LazyImage({}, {} bytes of {:?})", self.size(), file.bytes.len(), file.header.format)
+            }
+            Content::Image(_) => write!(f, "LazyImage({}, decoded)", self.size()),
+        }
     }
 }

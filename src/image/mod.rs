@@ -1,22 +1,57 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
+mod alpha;
+mod blend;
+mod color;
+mod crops;
 mod decode;
+mod erased;
+mod fill;
+mod filter;
+mod flip;
 mod geometry;
+mod header;
+mod hue;
+mod jpeg;
+mod layout;
 mod lazy;
+mod lookup;
+mod nearest;
+mod options;
+mod orientation;
+mod pad;
 mod resample;
+mod sample;
 mod scratch;
 mod source;
 mod tensor;
+mod warp;
 
-pub use decode::Limits;
+pub use fill::Fill;
 pub use geometry::{Rect, Size};
+pub use layout::Layout;
 pub use lazy::LazyImage;
+pub use options::{ColorMode, DecodeOptions, JpegDecoder, Limits};
+pub use pad::{Padding, PaddingMode};
 pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;
 pub use tensor::{ImageTensor, Normalize};
+pub use warp::Warp;
 
 use crate::error::{Error, ErrorKind, Result};
 use scratch::Scratch;
+
+/// Calls a function that is generic over the number of channels.
+macro_rules! by_channels {
+    ($channels:expr, $function:ident($($argument:expr),*)) => {
+        match $channels {
+            1 => $function::<1>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            _ => $function::<4>($($argument),*),
+        }
+    };
+}
+use by_channels;
 
 /// An 8-bit image in memory: rows from the top, pixels from the left, channels interleaved (`[H, W, C]`).
 ///
@@ -100,44 +135,9 @@ impl Image {
         &mut self.data[..self.size.height * self.size.width * self.channels]
     }
 
-    /// The part of the image inside `rect`; what lies outside of the image is black, as with
-    /// `torchvision.transforms.v2.functional.crop`.
-    ///
-    /// # Errors
-    ///
-    /// If the rectangle is empty, or has more pixels than [`Limits`] allow by default.
-    pub fn crop(&self, rect: Rect) -> Result<Image> {
-        let mut cropped = Image::transformed(rect.size(), self.channels)?;
-        let row_bytes = rect.width * self.channels;
-        // Where the rectangle and the image overlap, in the image's coordinates.
-        let left = rect.left.clamp(0, self.width() as isize);
-        let right = rect.left.saturating_add_unsigned(rect.width).clamp(left, self.width() as isize);
-        for (row, out) in cropped.pixels_mut().chunks_exact_mut(row_bytes.max(1)).enumerate() {
-            let y = rect.top.saturating_add_unsigned(row);
-            if y < 0 || y >= self.height() as isize || left == right {
-                out.fill(0);
-                continue;
-            }
-            let before = (left - rect.left) as usize * self.channels;
-            let inside = (right - left) as usize * self.channels;
-            let from = (y as usize * self.width() + left as usize) * self.channels;
-            out[..before].fill(0);
-            out[before..before + inside].copy_from_slice(&self.pixels()[from..from + inside]);
-            out[before + inside..].fill(0);
-        }
-        Ok(cropped)
-    }
-
-    /// Mirrors the image left to right.
-    pub fn flip_horizontal(&mut self) {
-        let (row_bytes, channels) = (self.width() * self.channels, self.channels);
-        for row in self.pixels_mut().chunks_exact_mut(row_bytes.max(1)) {
-            match channels {
-                1 => row.reverse(),
-                3 => row.as_chunks_mut::<3>().0.reverse(),
-                _ => row.as_chunks_mut::<4>().0.reverse(),
-            }
-        }
+    /// As [`crop`](Image::crop), without a copy where that is all of the image.
+    fn cropped(self, rect: Rect) -> Result<Image> {
+        if rect == Rect::all(self.size()) { Ok(self) } else { self.crop(rect) }
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     /// Each pixel says where it was: `[row, column, channel]` packed.
-    fn numbered(height: usize, width: usize, channels: usize) -> Image {
+    pub(super) fn numbered(height: usize, width: usize, channels: usize) -> Image {
         let pixel = |y: usize, x: usize, c: usize| (y * 50 + x * 5 + c) as u8;
         let pixels = (0..height)
             .flat_map(|y| (0..width).flat_map(move |x| (0..channels).map(move |c| pixel(y, x, c))))
@@ -184,49 +184,9 @@ mod tests {
         Image::new((height, width), channels, pixels).unwrap()
     }
 
-    fn at(image: &Image, y: isize, x: isize, c: usize) -> u8 {
+    pub(super) fn at(image: &Image, y: isize, x: isize, c: usize) -> u8 {
         let inside = y >= 0 && x >= 0 && (y as usize) < image.height() && (x as usize) < image.width();
         if inside { image.pixels()[(y as usize * image.width() + x as usize) * image.channels() + c] } else { 0 }
-    }
-
-    #[test]
-    fn a_crop_is_what_lies_inside_and_black_outside() {
-        for channels in [1, 3, 4] {
-            let image = numbered(4, 6, channels);
-            for (top, left, height, width) in
-                [(0, 0, 4, 6), (1, 2, 2, 3), (-1, -2, 4, 6), (2, 4, 5, 5), (-9, 0, 2, 2), (0, 30, 2, 2)]
-            {
-                let cropped = image.crop(Rect { top, left, height, width }).unwrap();
-                assert_eq!(cropped.size(), Size { height, width });
-                for y in 0..height as isize {
-                    for x in 0..width as isize {
-                        for c in 0..channels {
-                            assert_eq!(at(&cropped, y, x, c), at(&image, y + top, x + left, c));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_flip_mirrors_every_row_and_twice_is_nothing() {
-        for channels in [1, 3, 4] {
-            for width in [1, 2, 5] {
-                let image = numbered(3, width, channels);
-                let mut flipped = image.clone();
-                flipped.flip_horizontal();
-                for y in 0..3 {
-                    for x in 0..width as isize {
-                        for c in 0..channels {
-                            assert_eq!(at(&flipped, y, x, c), at(&image, y, width as isize - 1 - x, c));
-                        }
-                    }
-                }
-                flipped.flip_horizontal();
-                assert_eq!(flipped, image);
-            }
-        }
     }
 
     #[test]
@@ -236,8 +196,6 @@ mod tests {
         assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
         let strip = Image::new((1, 65_500), 3, vec![0; 3 * 65_500]).unwrap();
         assert_eq!(strip.resize((256, 16_768_000), Interpolation::Bilinear).unwrap_err().kind(), ErrorKind::Limit);
-        let far = Rect { top: isize::MAX, left: isize::MIN, height: 2, width: 2 };
-        assert_eq!(strip.crop(far).unwrap().pixels(), [0; 12]);
         assert_eq!(strip.crop(Rect { top: 0, left: 0, height: 0, width: 3 }).unwrap_err().kind(), ErrorKind::Decode);
     }
 }

@@ -65,7 +65,7 @@ impl ImageSource for Image {
 }
 
 impl ImageSource for LazyImage {
-    type Resized = Image;
+    type Resized = LazyImage;
 
     fn size(&self) -> Size {
         self.size()
@@ -80,11 +80,10 @@ impl ImageSource for LazyImage {
     }
 
     fn into_resized_crop(self, rect: Rect, size: Size, resampling: Resampling) -> Result<Image> {
-        // Resampling reads from the whole as well as from a crop of it: no copy where all is decoded anyway.
-        self.decode()?.resized_crop(rect, size, resampling)
+        self.decode_resized_crop(rect, size, resampling)
     }
 
-    fn into_resized(self, size: Size, resampling: Resampling) -> Result<Image> {
-        self.decode()?.resize(size, resampling)
+    fn into_resized(self, size: Size, resampling: Resampling) -> Result<LazyImage> {
+        self.resized(size, resampling)
     }
 }

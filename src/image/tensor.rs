@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
-use super::Image;
+use super::erased::{Erased, With};
+use super::layout::write;
+use super::{Image, Layout, Rect};
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory::{Element, Shape};
+use crate::memory::{Element, Shape, from_f32};
+use crate::rng::SampleRng;
 
-/// An image that becomes a `[C, H, W]` tensor when it is written into its batch: what
-/// [`ToTensor`](crate::transform::ToTensor) makes.
+/// An image that becomes a tensor when it is written into its batch: what
+/// [`ToTensor`](crate::transform::ToTensor) makes. `[C, H, W]`, or `[H, W, C]` if its [`Layout`] is `ChannelsLast`.
 ///
-/// The conversion from interleaved bytes to planes of `T` happens in that write, so the tensor never exists anywhere
+/// The conversion from interleaved bytes to values of `T` happens in that write, so the tensor never exists anywhere
 /// else. To look at one outside of a loader, use [`to_vec`](ImageTensor::to_vec).
 #[derive(Clone, Debug)]
 pub struct ImageTensor<T> {
     image: Image,
-    /// What each byte becomes, a table a channel, or one for all.
+    /// What each byte becomes, a table a channel, or one for all. Bytes stay what they are: their tables are not used.
     tables: Arc<[[T; 256]]>,
+    layout: Layout,
+    erased: Vec<Erased<T>>,
 }
 
 impl<T: Element> ImageTensor<T> {
-    pub(crate) fn new(image: Image, tables: Arc<[[T; 256]]>) -> Result<Self> {
+    pub(crate) fn new(image: Image, tables: Arc<[[T; 256]]>, layout: Layout) -> Result<Self> {
         if tables.len() != 1 && tables.len() != image.channels() {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -30,12 +35,47 @@ impl<T: Element> ImageTensor<T> {
                 ),
             ));
         }
-        Ok(ImageTensor { image, tables })
+        Ok(ImageTensor { image, tables, layout, erased: Vec::new() })
     }
 
-    /// `[C, H, W]`.
+    /// `[C, H, W]`, or `[H, W, C]`.
     pub fn shape(&self) -> Shape {
-        [self.image.channels(), self.image.height(), self.image.width()].into()
+        let (channels, height, width) = (self.image.channels(), self.image.height(), self.image.width());
+        match self.layout {
+            Layout::ChannelsFirst => [channels, height, width].into(),
+            Layout::ChannelsLast => [height, width, channels].into(),
+        }
+    }
+
+    /// Which way the values lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Overwrites the values inside `rect`, as far as it lies inside the image, with one for all channels or one a channel,
+    /// in the unit of the tensor: behind normalising (`torchvision.transforms.v2.functional.erase`). In a tensor of bytes,
+    /// what is behind the point is cut off.
+    ///
+    /// # Errors
+    ///
+    /// If the values are for another number of channels.
+    pub fn erase(&mut self, rect: Rect, values: &[f32]) -> Result<()> {
+        let channels = self.image.channels();
+        if ![1, channels].contains(&values.len()) {
+            let text = format!(
+                "cannot erase a part of an image of {channels} channels with {} values: give one, or one a channel",
+                values.len()
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        let values = std::array::from_fn(|channel| from_f32(values[channel.min(values.len() - 1)]));
+        self.erased.push(Erased { rect, with: With::Values(values) });
+        Ok(())
+    }
+
+    /// Overwrites the values inside `rect`, as far as it lies inside the image, with standard normal noise drawn from `rng`.
+    pub fn erase_with_noise(&mut self, rect: Rect, rng: SampleRng) {
+        self.erased.push(Erased { rect, with: With::Noise(rng) });
     }
 
     /// Writes the values in C order.
@@ -48,9 +88,12 @@ impl<T: Element> ImageTensor<T> {
         assert_eq!(out.len(), pixels.len(), "a tensor of shape {:?} has {} values", self.shape(), pixels.len());
         let table = |channel: usize| &self.tables[if self.tables.len() == 1 { 0 } else { channel }];
         match self.image.channels() {
-            1 => planes::<T, 1>(pixels, out, [table(0)]),
-            3 => planes::<T, 3>(pixels, out, [table(0), table(1), table(2)]),
-            _ => planes::<T, 4>(pixels, out, [table(0), table(1), table(2), table(3)]),
+            1 => write(pixels, out, [table(0)], self.layout),
+            3 => write(pixels, out, [0, 1, 2].map(table), self.layout),
+            _ => write(pixels, out, [0, 1, 2, 3].map(table), self.layout),
+        }
+        for erased in &self.erased {
+            erased.write(out, self.image.channels(), self.image.size(), self.layout);
         }
     }
 
@@ -59,23 +102,6 @@ impl<T: Element> ImageTensor<T> {
         let mut values = vec![self.tables[0][0]; self.image.pixels().len()];
         self.write_to(&mut values);
         values
-    }
-}
-
-/// Takes interleaved pixels apart. A table look-up a value is exact to the last bit by construction, and as fast as
-/// arithmetic: taking the channels apart is what costs.
-fn planes<T: Copy, const C: usize>(pixels: &[u8], out: &mut [T], tables: [&[T; 256]; C]) {
-    let count = pixels.len() / C;
-    let mut rest = out;
-    let planes = [(); C].map(|()| {
-        let (plane, others) = std::mem::take(&mut rest).split_at_mut(count);
-        rest = others;
-        plane
-    });
-    for (i, pixel) in pixels.as_chunks::<C>().0.iter().enumerate() {
-        for c in 0..C {
-            planes[c][i] = tables[c][usize::from(pixel[c])];
-        }
     }
 }
 
@@ -99,27 +125,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planes_are_the_channels_one_after_the_other() {
-        for channels in [1, 3, 4] {
-            let pixels: Vec<u8> = (0..5 * 7 * channels).map(|i| (i * 37 % 256) as u8).collect();
-            let image = Image::new((5, 7), channels, pixels.clone()).unwrap();
-            let tables: Vec<[f32; 256]> =
-                (0..channels).map(|c| std::array::from_fn(|v| v as f32 * 2.0 + c as f32)).collect();
-            let tensor = ImageTensor::new(image, tables.into()).unwrap();
-            assert_eq!(*tensor.shape(), [channels, 5, 7]);
-            let values = tensor.to_vec();
-            for c in 0..channels {
-                for p in 0..35 {
-                    assert_eq!(values[c * 35 + p], f32::from(pixels[p * channels + c]) * 2.0 + c as f32);
+    fn what_is_erased_is_overwritten_in_either_layout_and_the_rest_is_not() {
+        let rect = Rect { top: 1, left: -1, height: 2, width: 4 };
+        let inside = |y: usize, x: usize| (1..3).contains(&y) && x < 3;
+        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            for channels in [1, 3, 4] {
+                let pixels: Vec<u8> = (0..4 * 5 * channels).map(|i| i as u8 + 100).collect();
+                let image = Image::new((4, 5), channels, pixels.clone()).unwrap();
+                let mut tensor = ImageTensor::new(image, [std::array::from_fn(|v| v as f32)].into(), layout).unwrap();
+                let values = [-0.5, -1.5, -2.5, -3.5];
+                tensor.erase(rect, &values[..channels]).unwrap();
+                let erased = tensor.to_vec();
+                for (y, x, c) in (0..20 * channels).map(|i| (i / channels / 5, i / channels % 5, i % channels)) {
+                    let at = match layout {
+                        Layout::ChannelsFirst => c * 20 + y * 5 + x,
+                        Layout::ChannelsLast => (y * 5 + x) * channels + c,
+                    };
+                    let own = f32::from(pixels[(y * 5 + x) * channels + c]);
+                    assert_eq!(erased[at], if inside(y, x) { values[c] } else { own }, "{layout:?} {y} {x} {c}");
                 }
+                // One value for all, over what was erased before.
+                tensor.erase(Rect::all(tensor.image.size()), &[7.0]).unwrap();
+                assert!(tensor.to_vec().iter().all(|&value| value == 7.0));
+                assert_eq!(tensor.erase(rect, &[0.0; 2]).unwrap_err().kind(), ErrorKind::Config);
             }
         }
     }
 
     #[test]
+    fn noise_is_standard_normal_the_same_at_every_write_and_in_every_layout() {
+        let tensor = |layout| {
+            let image = Image::new((100, 90), 3, vec![0; 27_000]).unwrap();
+            let mut tensor = ImageTensor::new(image, [[9.0_f32; 256]].into(), layout).unwrap();
+            tensor.erase_with_noise(Rect { top: 0, left: 0, height: 80, width: 80 }, SampleRng::new(1, 2, 3));
+            tensor
+        };
+        let first = tensor(Layout::ChannelsFirst);
+        assert_eq!(first.to_vec(), first.to_vec());
+        let (first, last) = (first.to_vec(), tensor(Layout::ChannelsLast).to_vec());
+        assert!((0..27_000).all(|i| last[i] == first[i % 3 * 9_000 + i / 3]));
+        let noise: Vec<f64> = first.iter().filter(|&&value| value != 9.0).map(|&value| value.into()).collect();
+        assert_eq!(noise.len(), 3 * 80 * 80);
+        // Five standard deviations of the mean are 0.036, of the variance 0.051.
+        let mean = noise.iter().sum::<f64>() / 19_200.0;
+        let variance = noise.iter().map(|value| value * value).sum::<f64>() / 19_200.0;
+        assert!(mean.abs() < 0.036 && (variance - 1.0).abs() < 0.051, "{mean} {variance}");
+    }
+
+    #[test]
+    fn values_in_a_tensor_of_bytes_are_cut_off() {
+        let image = Image::new((1, 2), 1, vec![1, 2]).unwrap();
+        let mut tensor = ImageTensor::new(image, [[0_u8; 256]].into(), Layout::ChannelsFirst).unwrap();
+        tensor.erase(Rect { top: 0, left: 1, height: 1, width: 1 }, &[12.7]).unwrap();
+        assert_eq!(tensor.to_vec(), [1, 12]);
+    }
+
+    #[test]
     fn the_wrong_number_of_means_is_an_error() {
         let image = Image::new((1, 1), 1, vec![0]).unwrap();
-        let error = ImageTensor::new(image, vec![[0_f32; 256]; 3].into()).unwrap_err();
+        let error = ImageTensor::new(image, vec![[0_f32; 256]; 3].into(), Layout::ChannelsFirst).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
-use super::line::Line;
+use super::line::{Line, Source};
 use super::orders::Orders;
 use super::state::OutOfOrder;
 use super::watch::timed_out;
@@ -135,8 +135,13 @@ where
         const FIELD: usize = usize::MAX;
         let run = self.last.unwrap_or_default();
         let buffers = &self.line.shared.buffers;
-        let mut slots =
-            Slots::new(BatchPlan { len: run.len, capacity: self.line.source.capacity, buffers, field: FIELD });
+        let mut slots = Slots::new(BatchPlan {
+            len: run.len,
+            capacity: self.line.source.capacity,
+            buffers,
+            field: FIELD,
+            rng: &self.line.source.rng(&run),
+        });
         for slot in 0..run.len {
             slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < run.valid;
         }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::WorkerPool;
 use super::line::{Finished, Line, Load, Source};
@@ -15,6 +15,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::SampleRng;
 use crate::sampler::{Batches, Run, RunIndices};
+use crate::stats::Shift;
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
 const OVERDUE: Duration = Duration::from_micros(500);
@@ -55,6 +56,10 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
 
     fn capacity(&self, _run: &Run) -> usize {
         self.capacity
+    }
+
+    fn rng(&self, run: &Run) -> SampleRng {
+        SampleRng::of_batch(self.data.seed, self.epoch, run.place(0))
     }
 
     fn loads<'a>(&'a self, run: &'a Run) -> impl Load<Sample = D::Sample> {
@@ -129,7 +134,7 @@ where
     /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
     /// is done is handed over, and the rest is queued anew for all workers.
     pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
-        let started = Instant::now();
+        let shift = Shift::start();
         let loaded = Cell::new(0);
         let mut results = Vec::with_capacity(batches.len());
         for batch in batches.clone() {
@@ -139,7 +144,7 @@ where
             results.push(self.make_batch(&self.source.batches.run(batch), &loaded));
             // Not at each: beside the cheapest batches, a look at the clock counts.
             let rest = batch + 1..batches.end;
-            if results.len().is_multiple_of(4) && !rest.is_empty() && started.elapsed() > OVERDUE {
+            if results.len().is_multiple_of(4) && !rest.is_empty() && shift.elapsed() > OVERDUE {
                 for batch in rest {
                     let line = Arc::clone(self);
                     // On a worker, this queues on the worker's own pool.
@@ -148,7 +153,7 @@ where
                 break;
             }
         }
-        self.count(loaded.get(), started);
+        self.count(loaded.get(), shift);
         Finished { first: batches.start, results }
     }
 }

@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::IterableLoader;
 use super::line::{Finished, Line, discard, guarded};
@@ -18,6 +17,7 @@ use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats::Shift;
 
 /// How far an epoch has come: what a resume needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,9 +162,9 @@ where
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
-            let (started, loaded) = (Instant::now(), Cell::new(0));
+            let (shift, loaded) = (Shift::start(), Cell::new(0));
             let result = self.line.make_batch(&records, &loaded);
-            self.line.count(loaded.get(), started);
+            self.line.count(loaded.get(), shift);
             return Finished { first: batch, results: vec![result] };
         }
         let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
@@ -201,7 +201,7 @@ where
 
     /// Reads some records of a shard and puts them, and the reader, back in its lane.
     fn read(&self, Reading { shard, read, chunk, reader }: Reading<I::Records>) {
-        let started = Instant::now();
+        let shift = Shift::start();
         let Streamed { dataset, epoch, .. } = &self.line.source;
         let watch = self.line.shared.watch.as_ref();
         let begin = |index| watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index }));
@@ -234,8 +234,8 @@ where
             }
             (Err(error), _) => (Reader::Exhausted, Some(error)),
         };
-        self.reading.measured(records.len(), started.elapsed());
-        self.line.count(0, started);
+        self.reading.measured(records.len(), shift.elapsed());
+        self.line.count(0, shift);
         let mut rotation = self.rotation();
         let Some(lane) = rotation.lanes.iter_mut().find(|lane| lane.shard == shard) else { return };
         lane.reader = reader;
@@ -324,7 +324,7 @@ where
     I: IterableDataset + 'static,
     C: Collate<I::Sample> + 'static,
 {
-    let mut started = Instant::now();
+    let mut shift = Shift::start();
     let loaded = Cell::new(0);
     let mut finished = Finished { first: batches[0].0, results: Vec::with_capacity(batches.len()) };
     for (batch, records) in batches {
@@ -332,13 +332,13 @@ where
             return;
         }
         finished.results.push(line.make_batch(&records, &loaded));
-        if started.elapsed() > 2 * JOB {
-            line.count(loaded.take(), started);
+        if shift.elapsed() > 2 * JOB {
+            line.count(loaded.take(), shift);
             line.deliver(std::mem::replace(&mut finished, Finished { first: batch + 1, results: Vec::new() }));
-            started = Instant::now();
+            shift = Shift::start();
         }
     }
-    line.count(loaded.take(), started);
+    line.count(loaded.take(), shift);
     if !finished.results.is_empty() {
         line.deliver(finished);
     }

@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -19,7 +18,8 @@ use super::watch::{SampleName, Watch};
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
-use crate::stats::Counters;
+use crate::rng::SampleRng;
+use crate::stats::{Counters, Shift};
 
 /// Where the samples of an epoch come from.
 pub(super) trait Source: Send + Sync + 'static {
@@ -33,6 +33,9 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// How many samples the batches have that can share buffers with it: at least as many.
     fn capacity(&self, work: &Self::Work) -> usize;
+
+    /// The batch's own generator.
+    fn rng(&self, work: &Self::Work) -> SampleRng;
 
     /// What loads the samples of a batch.
     fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = Self::Sample>;
@@ -176,7 +179,7 @@ where
     }
 
     fn run_part(&self, assembly: &Assembly<S::Work, C::Part>, mut part: C::Part, slots: Range<usize>) {
-        let started = Instant::now();
+        let shift = Shift::start();
         let start = slots.start;
         let loaded = Cell::new(0);
         let failed_at = || assembly.failed_at.load(Relaxed);
@@ -216,7 +219,7 @@ where
                 Err(error)
             }
         });
-        self.count(loaded.get(), started);
+        self.count(loaded.get(), shift);
         if let Some(result) = result {
             self.deliver(Finished { first: assembly.batch, results: vec![result] });
         }
@@ -235,7 +238,8 @@ where
     fn start(&self, work: &S::Work) -> C::Part {
         let (len, capacity) = (self.source.len(work), self.source.capacity(work));
         let shared = &*self.shared;
-        shared.collate.start(BatchPlan { len, capacity, buffers: &shared.buffers, field: 0 })
+        let rng = &self.source.rng(work);
+        shared.collate.start(BatchPlan { len, capacity, buffers: &shared.buffers, field: 0, rng })
     }
 
     /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample
@@ -328,13 +332,11 @@ where
         self.cancelled.load(Relaxed)
     }
 
-    /// Takes note that `samples` samples were loaded since `started`.
-    pub(super) fn count(&self, samples: usize, started: Instant) {
-        let elapsed = started.elapsed();
-        let Shared { pace, counters, .. } = &*self.shared;
-        pace.measured(samples, elapsed);
-        counters.samples.fetch_add(samples as u64, Relaxed);
-        counters.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+    /// Takes note that `samples` samples were loaded in a shift.
+    pub(super) fn count(&self, samples: usize, shift: Shift) {
+        let elapsed = shift.elapsed();
+        self.shared.pace.measured(samples, elapsed);
+        self.shared.counters.worked(samples, elapsed);
     }
 
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {

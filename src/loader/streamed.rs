@@ -48,6 +48,10 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
         work.capacity
     }
 
+    fn rng(&self, work: &Self::Work) -> SampleRng {
+        SampleRng::of_batch(self.seed, self.epoch, place(work.entries[0].name))
+    }
+
     fn loads<'a>(&'a self, work: &'a Self::Work) -> impl Load<Sample = I::Sample> {
         Decoding { source: self, entries: &work.entries }
     }
@@ -59,6 +63,12 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
     fn path(&self, name: SampleName) -> Option<PathBuf> {
         name.shard.and_then(|shard| self.dataset.path(shard))
     }
+}
+
+/// What a record's draws are keyed by.
+fn place(name: SampleName) -> usize {
+    // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
+    name.shard.unwrap_or(0) << 40 | name.index
 }
 
 /// The records of a batch, becoming samples.
@@ -74,8 +84,6 @@ impl<I: IterableDataset> Load for Decoding<'_, I> {
         let Streamed { dataset, seed, epoch } = self.source;
         let Entry { name, record } = &self.entries[slot];
         let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
-        // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
-        let place = name.shard.unwrap_or(0) << 40 | name.index;
-        dataset.decode(record, &mut SampleRng::new(*seed, *epoch, place))
+        dataset.decode(record, &mut SampleRng::new(*seed, *epoch, place(*name)))
     }
 }

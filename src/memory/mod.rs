@@ -8,6 +8,7 @@ mod buffer;
 mod element;
 #[cfg(feature = "vision")]
 mod file_bytes;
+mod half;
 mod host_tensor;
 mod plan;
 mod pool;
@@ -16,7 +17,10 @@ mod slots;
 
 pub use element::{DType, Element};
 #[cfg(feature = "vision")]
+pub(crate) use element::{as_bytes, from_f32};
+#[cfg(feature = "vision")]
 pub(crate) use file_bytes::FileBytes;
+pub use half::{Bf16, F16};
 pub use host_tensor::HostTensor;
 pub use plan::BatchPlan;
 pub use pool::BufferPool;

@@ -1,6 +1,7 @@
 //! `BatchPlan`: what is known of a batch before its first sample is loaded.
 
 use super::BufferPool;
+use crate::rng::SampleRng;
 
 /// What is known of a batch before its first sample is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,9 @@ pub struct BatchPlan<'a> {
     /// Which field of the batch this is a plan for. Each field has buffers of its own, so that two fields of the same
     /// size do not run each other dry.
     pub field: usize,
+    /// The batch's own generator, keyed by seed, epoch, and the place of its first sample in the epoch's order: what a
+    /// collate draws, it draws from a clone.
+    pub rng: &'a SampleRng,
 }
 
 impl BatchPlan<'_> {
@@ -33,7 +37,7 @@ mod tests {
     #[test]
     fn fields_of_fields_have_numbers_of_their_own() {
         let buffers = BufferPool::new(1);
-        let whole = BatchPlan { len: 1, capacity: 1, buffers: &buffers, field: 0 };
+        let whole = BatchPlan { len: 1, capacity: 1, buffers: &buffers, field: 0, rng: &SampleRng::new(0, 0, 0) };
         let mut numbers = vec![whole.field];
         for outer in (0..100).map(|number| whole.field(number)) {
             numbers.push(outer.field);

@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn slots<T: Element>(buffers: &BufferPool, len: usize, capacity: usize) -> Slots<T> {
-        Slots::new(BatchPlan { len, capacity, buffers, field: 0 })
+        Slots::new(BatchPlan { len, capacity, buffers, field: 0, rng: &crate::rng::SampleRng::new(0, 0, 0) })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Random numbers of two kinds: torch's generator for the order of an epoch, a keyed one for what a sample draws.
 
+mod distributions;
 mod generator;
 mod multinomial;
 mod sample_rng;

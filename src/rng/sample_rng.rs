@@ -40,6 +40,21 @@ impl SampleRng {
         }
     }
 
+    /// The generator of the batch whose first sample has that place: another stretch of the sample's numbers, from the
+    /// middle on, where no sample comes.
+    pub(crate) fn of_batch(seed: u64, epoch: u64, place: usize) -> Self {
+        let mut rng = Self::new(seed, epoch, place);
+        rng.counter[0] = 1 << 31;
+        rng
+    }
+
+    /// A generator of its own, which depends on this one and on what was drawn from it so far.
+    ///
+    /// For draws whose number varies, or that happen later: those that follow here do not depend on them.
+    pub fn fork(&mut self) -> SampleRng {
+        SampleRng { key: [self.next_u32(), self.next_u32()], counter: [0; 4], block: [0; 4], used: 4 }
+    }
+
     /// The next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
@@ -82,6 +97,18 @@ impl SampleRng {
         }
     }
 
+    /// Puts `items` in a random order, each equally likely (Fisher and Yates).
+    ///
+    /// # Panics
+    ///
+    /// If there are more than 2^32.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for place in 0..items.len().saturating_sub(1) {
+            let rest = u32::try_from(items.len() - place).expect("at most 2^32 items are shuffled");
+            items.swap(place, place + self.below(rest) as usize);
+        }
+    }
+
     /// True with probability `p`: never for `p <= 0`, always for `p >= 1`.
     pub fn bernoulli(&mut self, p: f64) -> bool {
         self.uniform() < p
@@ -121,6 +148,23 @@ mod tests {
         for (i, a) in draws.iter().enumerate() {
             assert!(draws[..i].iter().all(|b| a != b), "draw {i} repeats an earlier one");
         }
+    }
+
+    #[test]
+    fn a_fork_goes_its_own_way() {
+        let (mut a, mut b) = (SampleRng::new(7, 0, 0), SampleRng::new(7, 0, 0));
+        let (mut fork, mut again) = (a.fork(), b.fork());
+        (0..100).for_each(|_| assert_eq!(fork.next_u32(), again.next_u32()));
+        assert_eq!(a.next_u64(), b.next_u64());
+        assert_ne!(a.fork().next_u64(), fork.next_u64());
+    }
+
+    #[test]
+    fn a_batch_draws_other_numbers_than_its_first_sample() {
+        let draw = |mut rng: SampleRng| rng.next_u64();
+        assert_eq!(draw(SampleRng::of_batch(1, 2, 3)), draw(SampleRng::of_batch(1, 2, 3)));
+        assert_ne!(draw(SampleRng::of_batch(1, 2, 3)), draw(SampleRng::new(1, 2, 3)));
+        assert_ne!(draw(SampleRng::of_batch(1, 2, 3)), draw(SampleRng::of_batch(1, 2, 4)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory::{Element, HostTensor};
+use crate::memory::{Bf16, Element, F16, HostTensor};
 
 unsafe extern "C" {
     /// Part of libtorch's stable C interface since 2.11 (`torch/csrc/stable/c/shim.h`). Returns 0 on success; on
@@ -70,9 +70,11 @@ torch_elements! {
     i16 => Int16 = 2;
     i32 => Int = 3;
     i64 => Int64 = 4;
+    F16 => Half = 5;
     f32 => Float = 6;
     f64 => Double = 7;
     bool => Bool = 11;
+    Bf16 => BFloat16 = 15;
 }
 
 /// A host tensor on loan to torch.
@@ -170,6 +172,8 @@ mod tests {
         fn aoti_torch_dtype_int16() -> i32;
         fn aoti_torch_dtype_int32() -> i32;
         fn aoti_torch_dtype_int64() -> i32;
+        fn aoti_torch_dtype_float16() -> i32;
+        fn aoti_torch_dtype_bfloat16() -> i32;
         fn aoti_torch_dtype_float32() -> i32;
         fn aoti_torch_dtype_float64() -> i32;
         fn aoti_torch_dtype_bool() -> i32;
@@ -187,6 +191,8 @@ mod tests {
                 aoti_torch_dtype_int16(),
                 aoti_torch_dtype_int32(),
                 aoti_torch_dtype_int64(),
+                aoti_torch_dtype_float16(),
+                aoti_torch_dtype_bfloat16(),
                 aoti_torch_dtype_float32(),
                 aoti_torch_dtype_float64(),
                 aoti_torch_dtype_bool(),
@@ -200,6 +206,8 @@ mod tests {
             i16::SCALAR_TYPE,
             i32::SCALAR_TYPE,
             i64::SCALAR_TYPE,
+            F16::SCALAR_TYPE,
+            Bf16::SCALAR_TYPE,
             f32::SCALAR_TYPE,
             f64::SCALAR_TYPE,
             bool::SCALAR_TYPE,

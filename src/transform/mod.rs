@@ -1,20 +1,80 @@
 //! What happens to a sample between its dataset and its batch.
 
 #[cfg(feature = "vision")]
+mod aug_mix;
+#[cfg(feature = "vision")]
+mod augment_op;
+#[cfg(feature = "vision")]
+mod augmentation_space;
+#[cfg(feature = "vision")]
+mod auto_augment;
+#[cfg(feature = "vision")]
 mod center_crop;
+#[cfg(feature = "vision")]
+mod color_jitter;
+mod compose;
+#[cfg(feature = "vision")]
+mod gaussian_blur;
+#[cfg(feature = "vision")]
+mod grayscale;
+mod pass_through;
+#[cfg(feature = "vision")]
+mod rand_augment;
+#[cfg(feature = "vision")]
+mod random_adjust_sharpness;
+mod random_apply;
+#[cfg(feature = "vision")]
+mod random_autocontrast;
+mod random_choice;
+#[cfg(feature = "vision")]
+mod random_equalize;
+#[cfg(feature = "vision")]
+mod random_grayscale;
 #[cfg(feature = "vision")]
 mod random_horizontal_flip;
 #[cfg(feature = "vision")]
+mod random_invert;
+mod random_order;
+#[cfg(feature = "vision")]
+mod random_posterize;
+#[cfg(feature = "vision")]
 mod random_resized_crop;
+#[cfg(feature = "vision")]
+mod random_solarize;
 #[cfg(feature = "vision")]
 mod resize;
 #[cfg(feature = "vision")]
 mod to_tensor;
+#[cfg(feature = "vision")]
+mod trivial_augment_wide;
 
 #[cfg(feature = "vision")]
 pub use self::{
-    center_crop::CenterCrop, random_horizontal_flip::RandomHorizontalFlip, random_resized_crop::RandomResizedCrop,
-    resize::Resize, to_tensor::ToTensor,
+    aug_mix::AugMix,
+    augment_op::AugmentOp,
+    augmentation_space::AugmentationSpace,
+    auto_augment::{AutoAugment, AutoAugmentPolicy},
+    center_crop::CenterCrop,
+    color_jitter::{ColorJitter, Jitter},
+    gaussian_blur::GaussianBlur,
+    grayscale::Grayscale,
+    rand_augment::RandAugment,
+    random_adjust_sharpness::RandomAdjustSharpness,
+    random_autocontrast::RandomAutocontrast,
+    random_equalize::RandomEqualize,
+    random_grayscale::RandomGrayscale,
+    random_horizontal_flip::RandomHorizontalFlip,
+    random_invert::RandomInvert,
+    random_posterize::RandomPosterize,
+    random_resized_crop::RandomResizedCrop,
+    random_solarize::RandomSolarize,
+    resize::Resize,
+    to_tensor::ToTensor,
+    trivial_augment_wide::TrivialAugmentWide,
+};
+
+pub use self::{
+    pass_through::PassThrough, random_apply::RandomApply, random_choice::RandomChoice, random_order::RandomOrder,
 };
 
 use crate::error::Result;
@@ -30,6 +90,22 @@ use crate::rng::SampleRng;
 ///
 /// let noisy = InMemory::new(vec![1.0, 2.0]).map(|x: f64, rng: &mut SampleRng| Ok(x + rng.uniform()));
 /// assert_eq!(noisy.len(), 2);
+/// ```
+///
+/// A tuple of up to eight transforms is one as well: one after another, as `torchvision.transforms.v2.Compose`.
+///
+/// ```
+/// # #[cfg(feature = "vision")]
+/// # fn main() -> sutler::Result<()> {
+/// use sutler::transform::{CenterCrop, Resize, ToTensor};
+/// use sutler::{Dataset, ImageFolder};
+///
+/// let eval = (Resize::new(72), CenterCrop::new(64), ToTensor::u8()); // as good as three calls of map
+/// let val = ImageFolder::open("fixtures/shapes/val")?.map(eval);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "vision"))]
+/// # fn main() {}
 /// ```
 ///
 /// The transforms of images act on an `Image` or a `LazyImage`, and on the image of an `(image, label)` sample, whose label
@@ -82,3 +158,38 @@ macro_rules! acts_on_images {
 }
 #[cfg(feature = "vision")]
 use acts_on_images;
+
+/// # Panics
+///
+/// Unless `p` is in `[0, 1]`.
+fn probability(p: f64) -> f64 {
+    assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
+    p
+}
+
+#[cfg(all(test, feature = "vision"))]
+mod tests {
+    use super::*;
+    use crate::image::Image;
+
+    /// What becomes of values in a row of grey.
+    pub(super) fn always(transform: impl Transform<Image, Output = Image>, values: &[u8]) -> Vec<u8> {
+        let image = Image::new((1, values.len()), 1, values.to_vec()).unwrap();
+        transform.apply(image, &mut SampleRng::new(0, 0, 0)).unwrap().pixels().to_vec()
+    }
+
+    pub(super) fn p_is_the_share_that_changes<T: Transform<Image, Output = Image>>(with: impl Fn(f64) -> T) {
+        // Enough of them for a histogram, and none black or white.
+        let pixels = (0..17 * 17 * 3_u32).map(|i| (60 + i * i % 101) as u8).collect();
+        let image = Image::new(17, 3, pixels).unwrap();
+        let share = |p: f64| {
+            let transform = with(p);
+            let changed =
+                |&index: &usize| transform.apply(image.clone(), &mut SampleRng::new(0, 0, index)).unwrap() != image;
+            (0..2000).filter(changed).count()
+        };
+        assert_eq!((share(0.0), share(1.0)), (0, 2000));
+        // Five standard deviations of a binomial(2000, 0.3) are 102.
+        assert!(share(0.3).abs_diff(600) < 102);
+    }
+}

@@ -2,24 +2,30 @@
 
 use super::{Transform, acts_on_images};
 use crate::error::Result;
-use crate::image::{Image, ImageSource, Rect, Resampling, Size};
+use crate::image::{Image, ImageSource, Interpolation, Rect, Resampling, Size};
 use crate::rng::SampleRng;
 
 /// Cuts out a random part of an image and resizes it (`torchvision.transforms.v2.RandomResizedCrop`).
 ///
 /// The part has a random share of the image's area (default: 0.08 to 1) and a random aspect ratio (default: 3/4 to
-/// 4/3). Only its pixels are resampled; bilinear, with antialiasing.
+/// 4/3). Only its pixels are resampled; bilinear, with antialiasing, unless it is told otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomResizedCrop {
     size: Size,
     scale: (f64, f64),
     ratio: (f64, f64),
+    resampling: Resampling,
 }
 
 impl RandomResizedCrop {
     /// To a square of `size`, or `(height, width)`.
     pub fn new(size: impl Into<Size>) -> Self {
-        RandomResizedCrop { size: size.into(), scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }
+        RandomResizedCrop {
+            size: size.into(),
+            scale: (0.08, 1.0),
+            ratio: (3.0 / 4.0, 4.0 / 3.0),
+            resampling: Resampling::default(),
+        }
     }
 
     /// The least and the greatest share of the area.
@@ -41,6 +47,19 @@ impl RandomResizedCrop {
     pub fn ratio(mut self, least: f64, greatest: f64) -> Self {
         assert!(0.0 < least && least <= greatest, "ratio: 0 < {least} <= {greatest} does not hold");
         self.ratio = (least, greatest);
+        self
+    }
+
+    /// How pixels are made of others; [`Bilinear`](Interpolation::Bilinear) by default.
+    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
+        self.resampling.interpolation = interpolation;
+        self
+    }
+
+    /// Whether a smaller image averages over all pixels that fall together (the default), or reads those around each
+    /// place only; see [`Resampling`].
+    pub fn antialias(mut self, antialias: bool) -> Self {
+        self.resampling.antialias = antialias;
         self
     }
 
@@ -75,7 +94,7 @@ impl RandomResizedCrop {
 impl RandomResizedCrop {
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let rect = self.draw(image.size(), rng);
-        image.into_resized_crop(rect, self.size, Resampling::default())
+        image.into_resized_crop(rect, self.size, self.resampling)
     }
 }
 

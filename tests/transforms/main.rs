@@ -6,14 +6,17 @@
 
 mod color;
 mod geometry;
+mod policies;
 mod tensors;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
+use sutler::Error;
 use sutler::image::Image;
 
 /// A line of `manifest.jsonl`.
@@ -63,7 +66,7 @@ const EXACT: Tolerance = Tolerance { most: 0.0, share: 0.0 };
 type Check = (&'static str, fn(&Image, &Value) -> sutler::Result<Output>, Tolerance);
 
 fn checks() -> impl Iterator<Item = &'static Check> {
-    color::CHECKS.iter().chain(geometry::CHECKS).chain(tensors::CHECKS)
+    color::CHECKS.iter().chain(geometry::CHECKS).chain(policies::CHECKS).chain(tensors::CHECKS)
 }
 
 fn folder() -> PathBuf {
@@ -88,16 +91,18 @@ fn every_transform_is_torchvisions() {
     let folder = folder();
     let manifest = folder.join("manifest.jsonl");
     let manifest = fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
-    let (mut files, mut sources) = (HashMap::<String, Vec<u8>>::new(), HashMap::<String, Image>::new());
+    // A file has all arrays of an image, and its rows come together.
+    let (mut file, mut sources) = ((String::new(), Vec::new()), HashMap::<String, Image>::new());
     let mut outcomes = BTreeMap::<String, Outcome>::new();
     for line in manifest.lines() {
         let row: Row = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let bytes: &[u8] = match row.error {
             Some(_) => &[],
             None => {
-                let path = folder.join(&row.file);
-                let file = files.entry(row.file.clone()).or_insert_with(|| fs::read(path).expect("an array's file"));
-                &file[row.offset..row.offset + row.length]
+                if file.0 != row.file {
+                    file = (row.file.clone(), fs::read(folder.join(&row.file)).expect("an array's file"));
+                }
+                &file.1[row.offset..row.offset + row.length]
             }
         };
         if row.transform == "input" {
@@ -109,7 +114,9 @@ fn every_transform_is_torchvisions() {
         let Some((_, apply, _)) = checks().find(|(name, ..)| *name == row.transform) else { continue };
         outcome.rows += 1;
         let problem = |what: &str| format!("{} of {} {}: {what}", row.transform, row.image, row.parameters);
-        match (apply(&sources[&row.image], &row.parameters), &row.error) {
+        // Parameters that are a mistake of the program's are an exception there and a panic here.
+        let applied = catch_unwind(|| apply(&sources[&row.image], &row.parameters));
+        match (applied.unwrap_or_else(|_| Err(Error::msg("it panics"))), &row.error) {
             (Ok(output), None) => match differences(&output, &row, bytes) {
                 Some(differences) => {
                     outcome.values += differences.len();
@@ -146,7 +153,16 @@ fn every_transform_is_torchvisions() {
 fn differences(output: &Output, row: &Row, bytes: &[u8]) -> Option<Vec<f64>> {
     match output {
         Output::Bytes(shape, values) if row.dtype == "u8" && *shape == row.shape => {
-            Some(values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b))).collect())
+            let off = values.iter().zip(bytes).map(|(a, b)| f64::from(a.abs_diff(*b)));
+            Some(match row.transform.starts_with("resize") && shape[shape.len() - 1] == 4 {
+                // Colours are resampled by the weight of their alpha, and divided by it afterwards. One level of a colour
+                // and one of alpha before are 510 / alpha levels then, and rounding is one more.
+                true => off
+                    .zip((0..).map(|at| [bytes[at / 4 * 4 + 3], 255][usize::from(at % 4 == 3)]))
+                    .map(|(off, alpha)| (off - 1.0).max(0.0) * f64::from(alpha) / 510.0)
+                    .collect(),
+                false => off.collect(),
+            })
         }
         Output::Floats(shape, values) if row.dtype == "f32" && *shape == row.shape => {
             let golden = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));

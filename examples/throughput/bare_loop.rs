@@ -1,0 +1,68 @@
+//! The same work without a loader: what no loader can be faster than.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use sutler::image::{Image, ImageTensor, LazyImage};
+use sutler::transform::{ToTensor, Transform};
+use sutler::{Dataset, Element, Generator, ImageFolder, RandomSampler, SampleRng, Sampler};
+
+use super::settings::Settings;
+use super::{Epoch, Error, SEED};
+
+/// Threads that take the next file from a counter, and transform it into a tensor of their own.
+pub(super) struct BareLoop<'a, A, T> {
+    pub(super) folder: &'a ImageFolder,
+    pub(super) augment: A,
+    pub(super) to_tensor: ToTensor<T>,
+}
+
+impl<A, T> BareLoop<'_, A, T>
+where
+    A: Transform<LazyImage, Output = Image>,
+    T: Element + Default,
+{
+    pub(super) fn epoch(&self, epoch: u64, settings: &Settings, bar: &ProgressBar) -> Result<Epoch, Error> {
+        let images = self.folder.len();
+        let order = RandomSampler::new(Generator::manual_seed(SEED)).order(epoch, images)?;
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let started = Instant::now();
+        let first_batch = std::thread::scope(|scope| {
+            let thread = || -> Result<Option<Duration>, Error> {
+                let mut first_batch = None;
+                let mut tensor = vec![T::default(); 3 * settings.size * settings.size];
+                loop {
+                    let position = next.fetch_add(1, Relaxed);
+                    if position >= images {
+                        return Ok(first_batch);
+                    }
+                    self.load(order.get(position), epoch, settings)?.write_to(&mut tensor);
+                    bar.inc(1);
+                    if done.fetch_add(1, Relaxed) + 1 == settings.batch_size.min(images) {
+                        first_batch = Some(started.elapsed());
+                    }
+                }
+            };
+            let threads: Vec<_> = (0..settings.workers).map(|_| scope.spawn(thread)).collect();
+            let mut first_batch = Duration::ZERO;
+            for thread in threads {
+                let found = thread.join().map_err(|_| "a thread of the bare loop panicked")??;
+                first_batch = first_batch.max(found.unwrap_or_default());
+            }
+            Ok::<_, Error>(first_batch)
+        })?;
+        Ok(Epoch { images, time: started.elapsed(), first_batch, stats: None })
+    }
+
+    fn load(&self, index: usize, epoch: u64, settings: &Settings) -> Result<ImageTensor<T>, Error> {
+        let path = self.folder.path(index).ok_or("an image folder has paths")?;
+        let mut file = Vec::new();
+        std::fs::File::open(&path)?.read_to_end(&mut file)?;
+        let rng = &mut SampleRng::new(SEED, epoch, index);
+        let image = LazyImage::new(file, &settings.decode_options()).map_err(|error| error.with_path(&path))?;
+        let image = self.augment.apply(image, rng).map_err(|error| error.with_path(path))?;
+        Ok(self.to_tensor.apply(image, rng)?)
+    }
+}

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Makes sure that feature `turbojpeg` can be built, which needs cmake and (on x86) nasm: installs what is missing where
+# apt-get may. Where that is not possible it says so, and fails.
+set -eu
+
+missing=
+command -v cmake >/dev/null || missing="$missing cmake"
+case $(uname -m) in
+x86_64 | i?86) command -v nasm >/dev/null || missing="$missing nasm" ;;
+esac
+[ -n "$missing" ] || exit 0
+
+echo "feature turbojpeg needs$missing" >&2
+root=
+[ "$(id -u)" -eq 0 ] || root="sudo -n"
+# shellcheck disable=SC2086 # a list of packages; and no command is none
+if command -v apt-get >/dev/null && $root apt-get install -qq --yes --no-install-recommends $missing >/dev/null 2>&1; then
+    echo "installed$missing" >&2
+else
+    echo "they could not be installed, so it is left out: install$missing to have it" >&2
+    exit 1
+fi
