@@ -53,9 +53,8 @@ def measure(settings, versions, epoch):
         rates.append(seen / (time.perf_counter() - started))
         # DALI fills its last batch up.
         assert count <= seen < count + settings.batch_size, f"{seen} images of {count}"
-    images = next(iter(epoch()))
     shape, kind = tuple(images.shape), str(images.dtype)
-    assert shape == (min(settings.batch_size, count), 3, settings.size, settings.size), shape
+    assert shape[1:] == (3, settings.size, settings.size), shape
     assert kind.endswith("float32"), kind
     result = {
         "versions": versions,

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -107,6 +108,7 @@ class Run:
     first_batch_ms: float
     peak_rss_mb: float  # of all processes together; what they share counts for each
     peak_pss_mb: float  # what they share counts once
+    cpu_s: float  # of all processes, from their start to their end
     versions: str = ""
 
     @property
@@ -147,7 +149,8 @@ def main():
         except subprocess.CalledProcessError:
             sys.exit("without photographs there is nothing to load: see above")
         results = measure(peers, workload, directory, settings)
-        text = report(name, workload, peers, results, settings, load)
+        images = sum(len(names) for _, _, names in os.walk(directory))
+        text = report(name, workload, peers, results, images, settings, load)
         print(f"\n{text}\n", flush=True)
         if settings.write:
             write(name, text)
@@ -219,6 +222,7 @@ def build_sutler():
 def run_once(peer, arguments):
     """Runs a loader and watches its memory."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        cpu_before = cpu_seconds()
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "RUST_BACKTRACE": "0"}
         process = subprocess.Popen(
             list(map(str, arguments)),
@@ -243,6 +247,7 @@ def run_once(peer, arguments):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        cpu = cpu_seconds() - cpu_before
         out.seek(0)
         errors.seek(0)
         lines = out.read().strip().splitlines()
@@ -256,7 +261,13 @@ def run_once(peer, arguments):
     elif abs(result["mean"]) > 1 or not 0.8 < result["std"] < 1.6:
         # Normalised photographs are near 0 and 1.
         raise Unavailable(f"its images have mean {result['mean']} and standard deviation {result['std']}")
-    return Run(rates, result["first_batch_ms"], peak_rss / 1e6, peak_pss / 1e6, result.get("versions", ""))
+    return Run(rates, result["first_batch_ms"], peak_rss / 1e6, peak_pss / 1e6, cpu, result.get("versions", ""))
+
+
+def cpu_seconds():
+    """User and system time of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory(session, kind):
@@ -278,14 +289,16 @@ def memory(session, kind):
     return total
 
 
-def report(name, workload, peers, results, settings, load):
+def report(name, workload, peers, results, images, settings, load):
     lines = [
         f"{workload.text}, batches of {workload.batch_size}, shuffled, {settings.workers} workers. "
         f"Rounds: {settings.rounds}, of {settings.epochs} epochs each; medians over the rounds. {date.today()}, "
         f"{machine()}; load average before it {load:.1f}.",
         "",
     ]
-    lines += randaugment_table(results, settings) if name == "randaugment" else rates_table(peers, results)
+    lines += (
+        randaugment_table(results, images * settings.epochs) if name == "randaugment" else rates_table(peers, results)
+    )
     versions = [result.runs[0].versions.split(", ") for result in results.values() if result.runs]
     versions += [[locked(crate, HERE)] for crate in ("burn", "dataloader-rs") if crate in results]
     versions += [[locked(crate, ROOT)] for crate in ("zune-jpeg", "fast_image_resize", "turbojpeg-sys")]
@@ -327,24 +340,26 @@ def rates_table(peers, results):
     return table(rows)
 
 
-def randaugment_table(results, settings):
-    """What RandAugment adds: milliseconds of a thread for each image."""
+def randaugment_table(results, images):
+    """What RandAugment adds to the processor's time for an image: all that a run takes, less that of a run without it.
+
+    That is of a thread, and hardly depends on what else the machine does, as images a second would.
+    """
     rows = [["", "images/s without", "with", "RandAugment costs, ms an image and thread"], ["---"] * 4]
-    costs = {}
+    costs = []
     for title, name in [("torchvision + PIL", "torchvision-pil"), ("**sutler**", "sutler")]:
         without, augmented = results.get(name, Results()), results.get(f"{name}-ra", Results())
         problem = without.problem or augmented.problem
-        if problem or not augmented.runs:
+        if problem or not without.runs or not augmented.runs:
             rows.append([title, problem or "not run", "", ""])
             continue
-        pairs = list(zip(without.runs, augmented.runs))
-        costs[name] = [1e3 * settings.workers * (1 / after.best - 1 / before.best) for before, after in pairs]
-        rates = [median(pair[which].best for pair in pairs) for which in (0, 1)]
-        rows.append([title, *map(number, rates), f"{median(costs[name]):.3f}"])
+        pairs = zip(without.runs, augmented.runs)
+        costs.append(median(1e3 * (after.cpu_s - before.cpu_s) / images for before, after in pairs))
+        rates = [median(run.best for run in result.runs) for result in (without, augmented)]
+        rows.append([title, *map(number, rates), f"{costs[-1]:.2f}"])
     lines = table(rows)
     if len(costs) == 2:
-        ratio = median(theirs / ours for theirs, ours in zip(costs["torchvision-pil"], costs["sutler"]))
-        lines += ["", f"RandAugment costs PIL {ratio:.2f} times what it costs sutler (median of the rounds)."]
+        lines += ["", f"RandAugment costs PIL {costs[0] / costs[1]:.2f} times what it costs sutler."]
     return lines
 
 
