@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -14,12 +15,12 @@ ROOT = HERE.parent.parent
 
 
 def report(name, workload, peers, results, images, settings, load):
-    lines = [
+    what = (
         f"{workload.text}, batches of {workload.batch_size}, shuffled, {settings.workers} workers. "
         f"Rounds: {settings.rounds}, of {settings.epochs} epochs each; medians over the rounds. {date.today()}, "
-        f"{machine()}; load average before it {load:.1f}.",
-        "",
-    ]
+        f"{machine()}; load average before it {load:.1f}."
+    )
+    lines = [textwrap.fill(what, 120), ""]
     if name == "randaugment":
         lines += randaugment_table(results, images * settings.epochs)
     else:
@@ -29,7 +30,7 @@ def report(name, workload, peers, results, images, settings, load):
     versions += [[locked(crate, ROOT)] for crate in ("zune-jpeg", "fast_image_resize", "turbojpeg-sys")]
     versions += [[rustc_version(), f"Python {platform.python_version()}"]]
     versions = dict.fromkeys(version for group in versions for version in group if version)
-    return "\n".join([*lines, "", f"Versions: {', '.join(versions)}."])
+    return "\n".join([*lines, "", textwrap.fill(f"Versions: {', '.join(versions)}.", 120)])
 
 
 def rates_table(peers, results):
