@@ -14,9 +14,13 @@ echo "feature turbojpeg needs$missing" >&2
 root=
 [ "$(id -u)" -eq 0 ] || root="sudo -n"
 # shellcheck disable=SC2086 # a list of packages; and no command is none
-if command -v apt-get >/dev/null && $root apt-get install -qq --yes --no-install-recommends $missing >/dev/null 2>&1; then
+install() {
+    $root apt-get install -qq --yes --no-install-recommends $missing 2>&1
+}
+# The lists of packages may be old, or not there.
+if command -v apt-get >/dev/null && { install >/dev/null || { $root apt-get update -qq >/dev/null 2>&1; output=$(install); }; }; then
     echo "installed$missing" >&2
 else
-    echo "they could not be installed, so it is left out: install$missing to have it" >&2
+    echo "it is left out, since they could not be installed: ${output:-there is no apt-get}" >&2
     exit 1
 fi

@@ -849,3 +849,59 @@ proptest! {
         prop_assert_eq!(by_hand(&Stack, &samples, &steps), transposed(&samples));
     }
 }
+
+#[cfg(feature = "vision")]
+mod images {
+    use sutler::image::{Image, ImageTensor};
+    use sutler::transform::{FiveCrop, ToTensor, Transform};
+
+    use super::*;
+
+    fn image(height: usize, first: u8) -> Image {
+        Image::new((height, 2), 3, (first..first + height as u8 * 6).collect()).unwrap()
+    }
+
+    #[test]
+    fn arrays_of_images_stack_one_above_the_other() {
+        let samples: Vec<_> = (0..4).map(|i| ([image(2, 10 * i), image(2, 100 + 10 * i)], i64::from(i))).collect();
+        for batches in batches(&samples, 2, Stack) {
+            let (images, labels) = &batches[1];
+            assert_eq!(images.shape(), [2, 2, 2, 2, 3]);
+            let expected: Vec<u8> = [20, 120, 30, 130].into_iter().flat_map(|first| first..first + 12).collect();
+            assert_eq!((&images[..], &labels[..]), (&expected[..], &[2, 3][..]));
+        }
+        let none: Vec<[Image; 0]> = vec![[], []];
+        assert_eq!(batches(&none, 2, Stack)[0][0].shape(), [2, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn arrays_of_image_tensors_stack_one_above_the_other() {
+        let rng = &mut SampleRng::new(0, 0, 0);
+        let mut tensor = |image: Image| ToTensor::u8().apply(image, rng).unwrap();
+        let sample: [ImageTensor<u8>; 2] = [tensor(image(1, 0)), tensor(image(1, 10))];
+        for batches in batches(&[sample], 1, Stack) {
+            assert_eq!(batches[0].shape(), [1, 2, 3, 1, 2]);
+            assert_eq!(*batches[0], [0, 3, 1, 4, 2, 5, 10, 13, 11, 14, 12, 15]);
+        }
+    }
+
+    #[test]
+    fn five_crops_of_a_picture_are_a_dimension() {
+        let crops = FiveCrop::new(1).apply((image(2, 0), 7_i64), &mut SampleRng::new(0, 0, 0)).unwrap();
+        let loader = Loader::builder(InMemory::new(vec![crops])).build().unwrap();
+        let (images, _) = loader.epoch().next().unwrap().unwrap();
+        assert_eq!(images.shape(), [1, 5, 1, 1, 3]);
+        assert_eq!(images[..], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2]);
+    }
+
+    #[test]
+    fn images_of_a_sample_that_differ_in_size_are_an_error() {
+        for batches in each_way(&[[image(1, 0), image(2, 0)]], 1, Stack) {
+            let error = batches.into_iter().next().unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Collate);
+            let text =
+                "sample 0: image 1 of the sample has shape [2, 2, 3], and its first [1, 2, 3]: they do not stack";
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! MixUp and CutMix: what is mixed with what, by how much, and that it depends on the run alone.
 
 use sutler::transform::RandomChoice;
-use sutler::{Collate, ErrorKind, HostTensor, InMemory, Loader, MixUp, Stack};
+use sutler::{
+    Collate, ErrorKind, HostTensor, InMemory, IterableDataset, IterableLoader, Loader, MixUp, Result, SampleRng, Stack,
+};
 
 type Sample = ([f32; 5], i64);
 type Batch = (Vec<f32>, Vec<f32>);
@@ -122,6 +124,51 @@ fn mixed_batches_are_the_same_for_any_number_of_workers_and_after_a_resume() {
 }
 
 #[test]
+fn batches_of_a_stream_are_mixed_the_same_for_any_number_of_workers_and_after_a_resume() {
+    struct Shards;
+
+    impl IterableDataset for Shards {
+        type Record = i64;
+        type Records = Box<dyn Iterator<Item = Result<i64>> + Send>;
+        type Sample = Sample;
+
+        fn num_shards(&self) -> usize {
+            3
+        }
+
+        fn records(&self, shard: usize, _epoch: u64, skip: usize) -> Result<Self::Records> {
+            Ok(Box::new((skip as i64..20 + shard as i64).map(move |number| Ok(100 * shard as i64 + number))))
+        }
+
+        fn decode(&self, record: i64, _rng: &mut SampleRng) -> Result<Sample> {
+            Ok(([record as f32; 5], record))
+        }
+    }
+
+    let loader = |num_workers: usize| {
+        let builder = IterableLoader::builder(Shards).batch_size(4).seed(2).num_workers(num_workers);
+        builder.collate(MixUp::new(CLASSES)).build().unwrap()
+    };
+    let expected: Vec<Batch> = loader(0).epoch().map(|batch| copied(batch.unwrap())).collect();
+    // The larger of the two shares in the first row.
+    let mut shares: Vec<f32> =
+        expected.iter().map(|(_, labels)| labels[..CLASSES].iter().copied().fold(0.0, f32::max)).collect();
+    shares.sort_by(f32::total_cmp);
+    shares.dedup();
+    assert_eq!((expected.len(), shares.len()), (16, 16));
+    for num_workers in [1, 3] {
+        let batches: Vec<Batch> = loader(num_workers).epoch().map(|batch| copied(batch.unwrap())).collect();
+        assert_eq!(batches, expected);
+    }
+    let stopped = loader(3);
+    let mut epoch = stopped.epoch();
+    (0..5).for_each(|_| drop(epoch.next().unwrap().unwrap()));
+    let other = loader(1);
+    let rest: Vec<Batch> = other.resume(&epoch.state()).unwrap().map(|batch| copied(batch.unwrap())).collect();
+    assert_eq!(rest, expected[5..]);
+}
+
+#[test]
 fn a_label_that_is_none_is_an_error_that_names_the_sample() {
     for label in [-1, 4, i64::MAX] {
         let samples: InMemory<(f32, i64)> = [0, 1, label, 3].into_iter().map(|label| (0.0, label)).collect();
@@ -154,7 +201,7 @@ fn an_alpha_of_nothing_is_refused() {
 mod images {
     use sutler::image::{Image, ImageTensor, Layout, Rect, Size};
     use sutler::transform::ToTensor;
-    use sutler::{CutMix, Dataset, SampleRng};
+    use sutler::{CutMix, Dataset};
 
     use super::*;
 

@@ -147,3 +147,21 @@ fn an_epoch_on_a_device_has_the_state_of_what_it_gave() {
         .collect();
     assert_eq!(labels, (8..40).collect::<Vec<i64>>());
 }
+
+#[test]
+#[cfg(feature = "vision")]
+fn a_batch_with_the_channels_last_is_torchs_channels_last_once_it_is_permuted() {
+    use sutler::image::Image;
+    use sutler::transform::ToTensor;
+    let image = |i: u8| Image::new((2, 5), 3, (0..30).map(|at| at + 30 * i).collect()).unwrap();
+    let batch = |to_tensor: ToTensor<f32>| {
+        let images: InMemory<Image> = (0..4).map(image).collect();
+        let loader = Loader::builder(images.map(to_tensor)).batch_size(4).build().unwrap();
+        loader.epoch().next().unwrap().unwrap().to_device(Device::Cpu).unwrap()
+    };
+    let (first, last) = (batch(ToTensor::f32()), batch(ToTensor::f32().channels_last()));
+    let permuted = last.permute([0, 3, 1, 2]);
+    assert_eq!((permuted.size(), permuted.stride()), (vec![4, 3, 2, 5], vec![30, 1, 15, 3]));
+    assert_eq!(permuted.data_ptr(), last.data_ptr());
+    assert!(permuted.equal(&first));
+}

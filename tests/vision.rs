@@ -6,10 +6,12 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use sutler::image::{DecodeOptions, Image, ImageSource, Interpolation, LazyImage, Limits, Normalize, Rect};
+use sutler::image::{
+    DecodeOptions, Image, ImageSource, Interpolation, LazyImage, Limits, Normalize, PaddingMode, Rect,
+};
 use sutler::transform::{
-    CenterCrop, RandomApply, RandomChoice, RandomHorizontalFlip, RandomOrder, RandomResizedCrop, Resize, ToTensor,
-    Transform,
+    CenterCrop, Pad, RandomAffine, RandomApply, RandomChoice, RandomCrop, RandomErasing, RandomHorizontalFlip,
+    RandomOrder, RandomPerspective, RandomResizedCrop, RandomRotation, RandomVerticalFlip, Resize, ToTensor, Transform,
 };
 use sutler::{Collate, DType, Dataset, ErrorKind, F16, Idx, ImageFolder, Loader, SampleRng, Stack};
 
@@ -223,6 +225,15 @@ fn transforms_make_the_same_of_a_lazy_image_as_of_a_decoded_one() {
         both(&CenterCrop::new((200, 10)), &file);
         both(&Resize::new(20), &file);
         both(&RandomHorizontalFlip::default(), &file);
+        both(&RandomVerticalFlip::default(), &file);
+        both(&RandomCrop::new(16), &file);
+        both(&RandomCrop::new(40).padding(3).pad_if_needed(true), &file);
+        both(&RandomCrop::new(40).pad_if_needed(true).padding_mode(PaddingMode::Reflect), &file);
+        both(&Pad::new((1, 2)).padding_mode(PaddingMode::Edge), &file);
+        both(&RandomRotation::new(30.0), &file);
+        both(&RandomAffine::new(30.0).translate(0.2, 0.2), &file);
+        both(&RandomPerspective::default(), &file);
+        both(&RandomErasing::default().random_value(), &file);
     }
 }
 
@@ -413,7 +424,10 @@ fn several_images_of_a_sample_are_stacked_before_the_samples_are() {
     let loader = Loader::builder(folder().map(crops(2))).batch_size(2).build().unwrap();
     let error = loader.epoch().next().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.index()), (ErrorKind::Collate, Some(0)));
-    assert!(error.to_string().contains("its image 1 has shape [4, 2, 3], but its first one [4, 3, 3]"), "{error}");
+    assert!(
+        error.to_string().contains("image 1 of the sample has shape [4, 2, 3], and its first [4, 3, 3]"),
+        "{error}"
+    );
 }
 
 #[test]

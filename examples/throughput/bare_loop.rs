@@ -1,6 +1,5 @@
 //! The same work without a loader: what no loader can be faster than.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -38,9 +37,12 @@ where
                     if position >= images {
                         return Ok(first_batch);
                     }
-                    self.load(order.get(position), epoch, settings)?.write_to(&mut tensor);
-                    bar.inc(1);
-                    if done.fetch_add(1, Relaxed) + 1 == settings.batch_size.min(images) {
+                    self.load(order.get(position), epoch, position)?.write_to(&mut tensor);
+                    let done = done.fetch_add(1, Relaxed) + 1;
+                    if done % settings.batch_size == 0 || done == images {
+                        bar.set_position((epoch as usize * images + done) as u64);
+                    }
+                    if done == settings.batch_size.min(images) {
                         first_batch = Some(started.elapsed());
                     }
                 }
@@ -56,13 +58,10 @@ where
         Ok(Epoch { images, time: started.elapsed(), first_batch, stats: None })
     }
 
-    fn load(&self, index: usize, epoch: u64, settings: &Settings) -> Result<ImageTensor<T>, Error> {
-        let path = self.folder.path(index).ok_or("an image folder has paths")?;
-        let mut file = Vec::new();
-        std::fs::File::open(&path)?.read_to_end(&mut file)?;
-        let rng = &mut SampleRng::new(SEED, epoch, index);
-        let image = LazyImage::new(file, &settings.decode_options()).map_err(|error| error.with_path(&path))?;
-        let image = self.augment.apply(image, rng).map_err(|error| error.with_path(path))?;
-        Ok(self.to_tensor.apply(image, rng)?)
+    /// As the loader does, whose sample at `position` draws the same.
+    fn load(&self, index: usize, epoch: u64, position: usize) -> sutler::Result<ImageTensor<T>> {
+        let rng = &mut SampleRng::new(SEED, epoch, position);
+        let (image, _) = self.folder.get(index, rng)?;
+        self.to_tensor.apply(self.augment.apply(image, rng)?, rng)
     }
 }

@@ -47,33 +47,43 @@ impl<T: Element> Stackable for ImageTensor<T> {
     }
 }
 
-/// Several images of one sample (`FiveCrop`): `[K, …]`. They must have one shape.
-macro_rules! several {
+/// Several images that are one sample, such as the crops of [`FiveCrop`](crate::transform::FiveCrop): one above the other.
+macro_rules! stackable_arrays_of_images {
     ($([$($generics:tt)*] $image:ty => $element:ty;)*) => {$(
-        impl<$($generics)* const K: usize> Stackable for [$image; K] {
+        impl<$($generics)* const N: usize> Stackable for [$image; N] {
             type Element = $element;
 
             fn shape(&self) -> Shape {
-                self.first().map_or(Shape::SCALAR, Stackable::shape).with_front(K)
+                let of_one = self.first().map_or([0; 3].into(), Stackable::shape);
+                of_one.with_front(N)
             }
 
             fn write(&self, slot: &mut [$element]) -> Result<()> {
-                let len = slot.len() / K.max(1);
-                for (number, image) in self.iter().enumerate() {
-                    let (first, shape) = (Stackable::shape(&self[0]), Stackable::shape(image));
-                    if shape != first {
-                        let text = format!("its image {number} has shape {shape:?}, but its first one {first:?}");
-                        return Err(Error::new(ErrorKind::Collate, text));
-                    }
-                    image.write(&mut slot[number * len..][..len])?;
-                }
-                Ok(())
+                write_each(self, slot)
             }
         }
     )*};
 }
 
-several! {
+stackable_arrays_of_images! {
     [] Image => u8;
+    [] LazyImage => u8;
     [T: Element,] ImageTensor<T> => T;
+}
+
+fn write_each<S: Stackable>(images: &[S], slot: &mut [S::Element]) -> Result<()> {
+    let Some(first) = images.first().map(Stackable::shape) else { return Ok(()) };
+    for (i, image) in images.iter().enumerate() {
+        if image.shape() != first {
+            return Err(Error::new(
+                ErrorKind::Collate,
+                format!(
+                    "image {i} of the sample has shape {:?}, and its first {first:?}: they do not stack",
+                    image.shape()
+                ),
+            ));
+        }
+    }
+    let len = slot.len() / images.len();
+    images.iter().enumerate().try_for_each(|(i, image)| image.write(&mut slot[i * len..(i + 1) * len]))
 }

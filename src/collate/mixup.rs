@@ -61,7 +61,14 @@ impl MixUp {
 
     /// Mixes a batch with a `lam` of your own: each sample becomes `before * (1 - lam) + itself * lam`, in single
     /// precision, as torch computes it.
+    ///
+    /// # Panics
+    ///
+    /// If the batch has no dimensions.
     pub fn mix(batch: &mut HostTensor<f32>, lam: f64) {
+        if batch.is_empty() {
+            return;
+        }
         let (before, own) = ((1.0 - lam) as f32, lam as f32);
         let len = batch.len() / batch.shape()[0];
         let mut kept = Vec::with_capacity(BLOCK.min(len));

@@ -13,7 +13,7 @@ use crate::memory::{BatchPlan, Bf16, Element, F16, HostTensor, Shape, Slots};
 /// | `Vec<T>`, all of one length | `[N, L]` |
 /// | `Image`, `LazyImage` | `[N, H, W, C]` of `u8` |
 /// | `ImageTensor<T>`, what `ToTensor` makes | `[N, C, H, W]` or `[N, H, W, C]` of `T` |
-/// | `[Image; K]`, `[ImageTensor<T>; K]`, all of one shape | `[N, K, …]` |
+/// | `[Image; K]`, `[ImageTensor<T>; K]` | `[N, K, H, W, C]`, `[N, K, C, H, W]` |
 /// | `(A, B)` up to eight fields | a tuple of their batches |
 /// | `String`, `&'static str`, `Arc<str>`, `PathBuf`, `()` | a `Vec` of them, left as they are |
 /// | `Vec<String>` and the like, all of one length L | L `Vec`s of N strings: transposed |

@@ -1,57 +1,20 @@
 //! Images in memory: decoding, cropping, resampling, and the last step, into the batch.
 
-mod alpha;
-mod blend;
-mod color;
-mod crops;
-mod decode;
-mod erased;
-mod fill;
-mod filter;
-mod flip;
+mod edit;
+mod file;
 mod geometry;
-mod header;
-mod hue;
-mod jpeg;
-mod layout;
-mod lazy;
-mod lookup;
-mod nearest;
-mod options;
-mod orientation;
-mod pad;
-mod resample;
-mod sample;
 mod scratch;
 mod source;
 mod tensor;
-mod warp;
 
-pub use fill::Fill;
+pub use edit::{Fill, Interpolation, Padding, PaddingMode, Resampling, Warp};
+pub use file::{ColorMode, DecodeOptions, JpegDecoder, LazyImage, Limits};
 pub use geometry::{Rect, Size};
-pub use layout::Layout;
-pub use lazy::LazyImage;
-pub use options::{ColorMode, DecodeOptions, JpegDecoder, Limits};
-pub use pad::{Padding, PaddingMode};
-pub use resample::{Interpolation, Resampling};
 pub use source::ImageSource;
-pub use tensor::{ImageTensor, Normalize};
-pub use warp::Warp;
+pub use tensor::{ImageTensor, Layout, Normalize};
 
 use crate::error::{Error, ErrorKind, Result};
 use scratch::Scratch;
-
-/// Calls a function that is generic over the number of channels.
-macro_rules! by_channels {
-    ($channels:expr, $function:ident($($argument:expr),*)) => {
-        match $channels {
-            1 => $function::<1>($($argument),*),
-            3 => $function::<3>($($argument),*),
-            _ => $function::<4>($($argument),*),
-        }
-    };
-}
-use by_channels;
 
 /// An 8-bit image in memory: rows from the top, pixels from the left, channels interleaved (`[H, W, C]`).
 ///

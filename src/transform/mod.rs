@@ -14,20 +14,32 @@ mod center_crop;
 mod color_jitter;
 mod compose;
 #[cfg(feature = "vision")]
+mod degrees;
+#[cfg(feature = "vision")]
+mod five_crop;
+#[cfg(feature = "vision")]
 mod gaussian_blur;
 #[cfg(feature = "vision")]
 mod grayscale;
+#[cfg(feature = "vision")]
+mod pad;
 mod pass_through;
 #[cfg(feature = "vision")]
 mod rand_augment;
 #[cfg(feature = "vision")]
 mod random_adjust_sharpness;
+#[cfg(feature = "vision")]
+mod random_affine;
 mod random_apply;
 #[cfg(feature = "vision")]
 mod random_autocontrast;
 mod random_choice;
 #[cfg(feature = "vision")]
+mod random_crop;
+#[cfg(feature = "vision")]
 mod random_equalize;
+#[cfg(feature = "vision")]
+mod random_erasing;
 #[cfg(feature = "vision")]
 mod random_grayscale;
 #[cfg(feature = "vision")]
@@ -36,13 +48,21 @@ mod random_horizontal_flip;
 mod random_invert;
 mod random_order;
 #[cfg(feature = "vision")]
+mod random_perspective;
+#[cfg(feature = "vision")]
 mod random_posterize;
 #[cfg(feature = "vision")]
 mod random_resized_crop;
 #[cfg(feature = "vision")]
+mod random_rotation;
+#[cfg(feature = "vision")]
 mod random_solarize;
 #[cfg(feature = "vision")]
+mod random_vertical_flip;
+#[cfg(feature = "vision")]
 mod resize;
+#[cfg(feature = "vision")]
+mod ten_crop;
 #[cfg(feature = "vision")]
 mod to_tensor;
 #[cfg(feature = "vision")]
@@ -56,23 +76,32 @@ pub use self::{
     auto_augment::{AutoAugment, AutoAugmentPolicy},
     center_crop::CenterCrop,
     color_jitter::{ColorJitter, Jitter},
+    degrees::Degrees,
+    five_crop::FiveCrop,
     gaussian_blur::GaussianBlur,
     grayscale::Grayscale,
+    pad::Pad,
     rand_augment::RandAugment,
     random_adjust_sharpness::RandomAdjustSharpness,
+    random_affine::RandomAffine,
     random_autocontrast::RandomAutocontrast,
+    random_crop::RandomCrop,
     random_equalize::RandomEqualize,
+    random_erasing::{ErasingValue, RandomErasing},
     random_grayscale::RandomGrayscale,
     random_horizontal_flip::RandomHorizontalFlip,
     random_invert::RandomInvert,
+    random_perspective::RandomPerspective,
     random_posterize::RandomPosterize,
     random_resized_crop::RandomResizedCrop,
+    random_rotation::RandomRotation,
     random_solarize::RandomSolarize,
+    random_vertical_flip::RandomVerticalFlip,
     resize::Resize,
+    ten_crop::TenCrop,
     to_tensor::ToTensor,
     trivial_augment_wide::TrivialAugmentWide,
 };
-
 pub use self::{
     pass_through::PassThrough, random_apply::RandomApply, random_choice::RandomChoice, random_order::RandomOrder,
 };

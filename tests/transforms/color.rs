@@ -7,7 +7,7 @@ use super::{Check, EXACT, Output, Tolerance};
 
 /// torch sums the products of a convolution in an order of its own, in single precision: a sum that lies within
 /// rounding of a half goes either way: of the values of photographs one in 80,000, of noise one in 12,000.
-const SUMMED: Tolerance = Tolerance { most: 1.0, share: 1e-4 };
+const SUMMED: Tolerance = Tolerance { most: 1.0, share: 1e-4, above_one: 0.0 };
 
 pub(super) const CHECKS: &[Check] = &[
     ("adjust_brightness", |image, p| changed(image, |image| image.adjust_brightness(number(p, "factor"))), EXACT),

@@ -1,6 +1,6 @@
 //! Alpha: colours weighted by how much of them is seen, which is what may be averaged (PIL's mode `RGBa`).
 
-use super::Image;
+use crate::image::Image;
 
 impl Image {
     /// RGBA to premultiplied, rounded as Pillow rounds (`MULDIV255` in ImagingUtils.h).

@@ -5,11 +5,12 @@ use std::path::Path;
 use image::ImageFormat;
 
 use super::decode::decode;
-use super::geometry::Part;
 use super::header::Header;
-use super::scratch::{Scratch, read_file};
-use super::{DecodeOptions, Image, Interpolation, JpegDecoder, Rect, Resampling, Size, jpeg};
+use super::jpeg;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::geometry::Part;
+use crate::image::scratch::{Scratch, read_file};
+use crate::image::{DecodeOptions, Image, JpegDecoder, Limits, Rect, Resampling, Size};
 use crate::stats::{Stage, timed};
 
 /// An image file that is read and not yet decoded: its bytes, and the size that its header tells.
@@ -53,7 +54,7 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is not an image within the [`Limits`](super::Limits).
+    /// If it cannot be read, or is not an image within the [`Limits`](crate::image::Limits).
     pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let read = || {
@@ -69,7 +70,7 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If they are not an image of a known format within the [`Limits`](super::Limits).
+    /// If they are not an image of a known format within the [`Limits`](crate::image::Limits).
     pub fn new(bytes: Vec<u8>, options: &DecodeOptions) -> Result<Self> {
         Self::of(Scratch::from(bytes), options)
     }
@@ -114,7 +115,7 @@ impl LazyImage {
     /// # Errors
     ///
     /// If the file is damaged (where it was looked at: not below the part), the rectangle is empty, or has more pixels than
-    /// [`Limits`](super::Limits) allow by default.
+    /// [`Limits`](crate::image::Limits) allow by default.
     pub fn decode_region(&self, rect: Rect) -> Result<Image> {
         match (self.resize, &self.content) {
             (None, Content::File(file)) => file.decode_region(rect),
@@ -142,7 +143,8 @@ impl LazyImage {
     }
 
     /// Remembers that it is to be resampled.
-    pub(super) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
+    pub(in crate::image) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
+        Limits::default().check(size)?;
         let content = match self.resize {
             None => self.content,
             Some(_) => Content::Image(self.decode()?),
@@ -242,11 +244,10 @@ impl File {
     /// By how much the decoder may scale down what is then resampled from one size to another.
     fn denominator(&self, from: Size, to: Size, resampling: Resampling) -> usize {
         // What does not average is not to be averaged before.
-        if !self.options.scaled_decode || !resampling.antialias || resampling.interpolation == Interpolation::Nearest {
+        if !self.options.scaled_decode || !resampling.averages() {
             return 1;
         }
-        let fits =
-            |&denominator: &usize| from.height >= to.height * denominator && from.width >= to.width * denominator;
+        let fits = |&by: &usize| from.height / by >= to.height && from.width / by >= to.width;
         [8, 4, 2].into_iter().find(fits).unwrap_or(1)
     }
 }

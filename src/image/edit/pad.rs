@@ -1,8 +1,9 @@
 //! Padding and cropping: windows onto an image that goes on beyond its edges.
 
-use super::geometry::inside;
-use super::{Fill, Image, Rect, Size, by_channels};
+use super::by_channels;
 use crate::error::Result;
+use crate::image::geometry::inside;
+use crate::image::{Fill, Image, Rect, Size};
 
 /// How many pixels a margin has on each side. A number stands for all four sides, a pair for (left and right, top and
 /// bottom), four for (left, top, right, bottom), as in torchvision. What is negative cuts off.
@@ -107,7 +108,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the rectangle is empty, or has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If the rectangle is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn crop(&self, rect: Rect) -> Result<Image> {
         self.window(rect, PaddingMode::default())
     }
@@ -116,7 +117,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If nothing is left, or the result has more pixels than [`Limits`](super::Limits) allow by default, or a constant
+    /// If nothing is left, or the result has more pixels than [`Limits`](crate::image::Limits) allow by default, or a constant
     /// is for another number of channels.
     pub fn pad(&self, padding: impl Into<Padding>, mode: PaddingMode) -> Result<Image> {
         let padding = padding.into();

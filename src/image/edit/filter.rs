@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::Image;
 use super::blend::{blend, checked, truncate};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::Image;
 
 thread_local! {
     /// The rows that a filter is in the middle of, kept between pictures.
@@ -204,8 +204,8 @@ fn weighted_block<const N: usize>(weights: &[f32], values: &[f32], start: impl F
 
 #[cfg(test)]
 mod tests {
+    use super::super::color::tests::noise;
     use super::*;
-    use crate::image::color::tests::noise;
 
     /// The sum over the whole kernel at once, in double precision.
     fn blurred_at(image: &Image, [kx, ky]: [usize; 2], sigma: [f64; 2], y: usize, x: usize, channel: usize) -> f64 {

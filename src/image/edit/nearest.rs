@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Image, Rect, by_channels};
+use super::by_channels;
+use crate::image::{Image, Rect};
 
 /// Which rows or columns of the source those of the result are.
 pub(super) struct Axis {

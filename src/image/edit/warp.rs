@@ -1,10 +1,8 @@
 //! Rotations, affine and perspective maps: `Warp`, and the matrices, as torchvision and Pillow compute them.
 
-use std::cmp::Ordering;
-
 use super::sample::{affine, perspective};
-use super::{Fill, Image, Interpolation, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Fill, Image, Interpolation, Size};
 
 /// How [`Image::rotate`], [`Image::affine`] and [`Image::perspective`] read the image: what stands for
 /// `interpolation`, `center`, `expand` and `fill` in torchvision.
@@ -57,7 +55,7 @@ impl Image {
     /// # Errors
     ///
     /// If the fill is for another number of channels, or the expanded image has more pixels than
-    /// [`Limits`](super::Limits) allow by default.
+    /// [`Limits`](crate::image::Limits) allow by default.
     ///
     /// # Panics
     ///
@@ -221,26 +219,27 @@ fn inverse_affine(
 /// differs after rounding are coefficients that should be zero, and are some 1e-16 by the error of either; that is seen
 /// only where a whole row or column of places then falls on the border between two pixels.
 fn perspective_coefficients(startpoints: [(f64, f64); 4], endpoints: [(f64, f64); 4]) -> Option<[f64; 8]> {
+    if has_three_on_a_line(startpoints) || has_three_on_a_line(endpoints) {
+        return None;
+    }
     let mut rows = [[0.0; 9]; 8];
     for (i, ((to_x, to_y), (x, y))) in startpoints.into_iter().zip(endpoints).enumerate() {
         rows[2 * i] = [x, y, 1.0, 0.0, 0.0, 0.0, -to_x * x, -to_x * y, to_x];
         rows[2 * i + 1] = [0.0, 0.0, 0.0, x, y, 1.0, -to_y * x, -to_y * y, to_y];
     }
-    let largest: [f64; 8] =
-        std::array::from_fn(|column| rows.iter().fold(0.0, |most, row| row[column].abs().max(most)));
     for column in 0..8 {
         let pivot = (column..8).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))?;
         rows.swap(column, pivot);
-        // Zero but for rounding, or not a number.
-        let negligible = largest[column] * 1e-13;
-        if rows[column][column].abs().partial_cmp(&negligible) != Some(Ordering::Greater) {
-            return None;
-        }
         let (upper, lower) = rows.split_at_mut(column + 1);
-        let pivot = &upper[column];
+        let pivot = &mut upper[column];
+        if pivot[column] == 0.0 {
+            // The horizon goes through the corner of the image, and the 1 below the fraction should be a 0: the other
+            // coefficients, which only matter in relation to it, become so large that it is.
+            pivot[column] = f64::EPSILON;
+        }
         for row in lower {
             let factor = row[column] / pivot[column];
-            for (value, above) in row.iter_mut().zip(pivot).skip(column) {
+            for (value, above) in row.iter_mut().zip(&*pivot).skip(column) {
                 *value -= factor * above;
             }
         }
@@ -252,6 +251,17 @@ fn perspective_coefficients(startpoints: [(f64, f64); 4], endpoints: [(f64, f64)
     }
     let rounded = solution.map(|value| f64::from(value as f32));
     rounded.iter().all(|value| value.is_finite()).then_some(rounded)
+}
+
+/// Whether three of the points lie on a line, but for rounding.
+fn has_three_on_a_line(points: [(f64, f64); 4]) -> bool {
+    (0..4).any(|left_out| {
+        let [a, b, c] = [1, 2, 3].map(|i| points[(left_out + i) % 4]);
+        let ((x1, y1), (x2, y2)) = ((b.0 - a.0, b.1 - a.1), (c.0 - a.0, c.1 - a.1));
+        let (one, other) = (x1 * y2, x2 * y1);
+        let area = (one - other).abs(); // twice that of the triangle
+        area.is_nan() || area <= 1e-12 * one.abs().max(other.abs())
+    })
 }
 
 #[cfg(test)]
@@ -308,6 +318,21 @@ mod tests {
             assert!(error.to_string().contains("three points lie on a line"), "{error}");
         }
         assert!(image.perspective(corners, [(f64::NAN, 0.0); 4], &Warp::default()).is_err());
+    }
+
+    #[test]
+    fn a_horizon_through_the_corner_is_no_error() {
+        // The lines through opposite sides of the endpoints meet at (-4, 6) and (4, -6): the horizon goes through (0, 0),
+        // which no coefficients can say exactly.
+        let start = [(0.0, 0.0), (7.0, 0.0), (7.0, 7.0), (0.0, 7.0)];
+        let end = [(2.0, 2.0), (5.0, 0.0), (6.0, 6.0), (1.0, 6.0)];
+        let coefficients = perspective_coefficients(start, end).unwrap();
+        let depth = |(x, y): (f64, f64)| coefficients[6] * x + coefficients[7] * y + 1.0;
+        for ((x, y), to) in end.into_iter().zip(start) {
+            let [a, b, c, d, e, f, ..] = coefficients;
+            let (at_x, at_y) = ((a * x + b * y + c) / depth((x, y)), (d * x + e * y + f) / depth((x, y)));
+            assert!((at_x - to.0).abs() < 1e-5 && (at_y - to.1).abs() < 1e-5, "({at_x}, {at_y}) for {to:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Crops at fixed places: the middle, and the corners.
 
-use super::{Image, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Rect, Size};
 
 impl Image {
     /// The middle of the image; a smaller one gets black margins
@@ -9,7 +9,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `size` is empty, or has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If `size` is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn center_crop(&self, size: impl Into<Size>) -> Result<Image> {
         self.crop(Rect::centered(self.size(), size.into()))
     }

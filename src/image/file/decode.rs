@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::header::Header;
-use super::{ColorMode, DecodeOptions, Image, Size, jpeg};
+use super::jpeg;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ColorMode, DecodeOptions, Image, Size};
 use crate::stats::{Stage, timed};
 
 impl Image {
@@ -19,7 +20,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`](super::Limits).
+    /// If the bytes are not a whole image of a known format, or it exceeds the [`Limits`](crate::image::Limits).
     pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
         let header = Header::read(bytes, options)?;
         header.orientation.upright(decode(bytes, &header, options)?)
@@ -30,7 +31,7 @@ impl Image {
 pub(super) fn decode(bytes: &[u8], header: &Header, options: &DecodeOptions) -> Result<Image> {
     let image = match header.format {
         ImageFormat::Jpeg => jpeg::decode(bytes, header.size, options),
-        format => timed(Stage::Decode, || without_panic(|| decode_other(bytes, format, options))),
+        format => timed(Stage::Decode, || without_panic(|| decode_other(bytes, format, header.size, options))),
     }?;
     match image.size() == header.size {
         true => Ok(image),
@@ -54,19 +55,28 @@ pub(super) fn contradiction(first: Size, then: Size) -> Error {
     Error::new(ErrorKind::Decode, problem)
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<Image> {
-    let failed = failed(format);
+/// What a file may have beside its pixels: a colour profile, say.
+pub(super) const METADATA: u64 = 4 << 20;
+
+/// A decoder that allocates no more than so many bytes.
+pub(super) fn decoder(bytes: &[u8], format: ImageFormat, allowed: u64) -> Result<impl ImageDecoder> {
     let mut reader = ImageReader::new(Cursor::new(bytes));
     reader.set_format(format);
-    let mut decoder = reader.into_decoder().map_err(&failed)?;
-    let (width, height) = decoder.dimensions();
-    let size = Size { height: height as usize, width: width as usize };
-    options.limits.check(size)?;
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(allowed);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(failed(format))?;
+    decoder.set_limits(limits).map_err(failed(format))?;
+    Ok(decoder)
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, size: Size, options: &DecodeOptions) -> Result<Image> {
     // Sixteen bytes a pixel is the widest that a decoder makes; the second half is for what it needs meanwhile.
-    let mut allowed = image::Limits::default();
-    allowed.max_alloc = Some((size.height * size.width) as u64 * 32 + (1 << 20));
-    decoder.set_limits(allowed).map_err(&failed)?;
-    let decoded = eight_bits(DynamicImage::from_decoder(decoder).map_err(&failed)?);
+    let allowed = (size.height * size.width) as u64 * 32 + METADATA;
+    let decoded = decoder(bytes, format, allowed)?;
+    let (width, height) = decoded.dimensions();
+    options.limits.check(Size { height: height as usize, width: width as usize })?;
+    let decoded = eight_bits(DynamicImage::from_decoder(decoded).map_err(failed(format))?);
     let (channels, pixels) = match decoded {
         DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
         DynamicImage::ImageLumaA8(image) => {
@@ -144,7 +154,7 @@ pub(super) fn recolored<const A: usize, const B: usize>(
 }
 
 /// What makes an error of the decoder's.
-pub(super) fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
+fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
     let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
     move |source| {
         let kind = if matches!(source, ImageError::Limits(_)) { ErrorKind::Limit } else { ErrorKind::Decode };

@@ -1,7 +1,7 @@
 //! `DecodeOptions`: what is wanted of a file, and what it may ask for.
 
-use super::Size;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::Size;
 
 /// How image files are decoded: to RGB, the right way up, exactly, within the default [`Limits`].
 ///
@@ -150,7 +150,7 @@ impl Limits {
         self
     }
 
-    pub(super) fn check(&self, size: Size) -> Result<()> {
+    pub(in crate::image) fn check(&self, size: Size) -> Result<()> {
         match size.height.checked_mul(size.width) {
             Some(0) => Err(Error::new(ErrorKind::Decode, format!("an image of {size} has no pixels"))),
             Some(pixels) if pixels <= self.max_pixels => Ok(()),

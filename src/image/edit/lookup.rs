@@ -1,6 +1,6 @@
 //! What depends on a value alone, or on it and the image's histogram: tables of 256 values.
 
-use super::Image;
+use crate::image::Image;
 
 impl Image {
     /// Makes a negative: 255 less the value (`torchvision.transforms.v2.functional.invert`). Alpha, with which

@@ -1,8 +1,9 @@
 //! `Fill`: what is put where a transform has no pixels, and `erase`, which puts it where there are some.
 
-use super::geometry::inside;
-use super::{Image, Rect, by_channels};
+use super::by_channels;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::geometry::inside;
+use crate::image::{Image, Rect};
 
 /// The value of pixels that a transform has no source for: one number for all channels, or one a channel. Black by
 /// default.
@@ -77,20 +78,29 @@ impl Image {
     /// If `fill` is for another number of channels.
     pub fn erase(&mut self, rect: Rect, fill: impl Into<Fill>) -> Result<()> {
         let fill = fill.into().pixel(self.channels)?;
-        by_channels!(self.channels, overwrite(self, rect, fill));
+        by_channels!(self.channels, fill_rect(self, rect, fill));
         Ok(())
+    }
+
+    /// As [`erase`](Image::erase), with the bytes that `next` gives one after the other.
+    pub(crate) fn erase_with(&mut self, rect: Rect, mut next: impl FnMut() -> u8) {
+        self.rows_inside(rect).for_each(|row| row.fill_with(&mut next));
+    }
+
+    /// The bytes of each row of the part of `rect` that lies in the image.
+    fn rows_inside(&mut self, rect: Rect) -> impl Iterator<Item = &mut [u8]> {
+        let (width, channels) = (self.width(), self.channels);
+        let rows = inside(rect.top, rect.height, self.height());
+        let columns = inside(rect.left, rect.width, width);
+        let bytes = columns.start * channels..columns.end * channels;
+        let all = self.pixels_mut().chunks_exact_mut((width * channels).max(1));
+        all.skip(rows.start).take(rows.len()).map(move |row| &mut row[bytes.clone()])
     }
 }
 
-fn overwrite<const C: usize>(image: &mut Image, rect: Rect, fill: [u8; 4]) {
+fn fill_rect<const C: usize>(image: &mut Image, rect: Rect, fill: [u8; 4]) {
     let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
-    let width = image.width();
-    let rows = inside(rect.top, rect.height, image.height());
-    let columns = inside(rect.left, rect.width, width);
-    let pixels = image.pixels_mut().as_chunks_mut::<C>().0;
-    for row in rows {
-        pixels[row * width..][columns.clone()].fill(fill);
-    }
+    image.rows_inside(rect).for_each(|row| row.as_chunks_mut::<C>().0.fill(fill));
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Flips and quarter turns: pixels change places, and nothing else.
 
-use super::{Image, Size, by_channels};
+use super::by_channels;
 use crate::error::Result;
+use crate::image::{Image, Size};
 
 impl Image {
     /// Mirrors the image left to right.

@@ -6,9 +6,9 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::super::decode::{in_mode, recolored};
-use super::super::{ColorMode, DecodeOptions, Image, Size};
 use super::{refused, rgb_of_inks};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ColorMode, DecodeOptions, Image, Size};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
     let failed = |source| Error::new(ErrorKind::Decode, "cannot decode the JPEG").with_source(source);

@@ -6,8 +6,9 @@
 
 use std::ops::{Add, Neg, Range, Sub};
 
+use super::by_channels;
 use super::nearest::{Axis, pick};
-use super::{Image, Interpolation, Rect, by_channels};
+use crate::image::{Image, Interpolation, Rect};
 
 /// An image as the pixels it has.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 //! arithmetic between in vectors. No step branches on colours, which have no pattern that a processor could guess. That
 //! is four times as fast as pixel after pixel.
 
-use super::Image;
+use crate::image::Image;
 
 impl Image {
     /// Turns the hues by `factor` of a full turn (`torchvision.transforms.v2.functional.adjust_hue`). An image of one

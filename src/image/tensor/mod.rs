@@ -1,13 +1,18 @@
 //! `ImageTensor`: an image on its way into a batch.
 
+mod erased;
+mod layout;
+
 use std::sync::Arc;
 
-use super::erased::{Erased, With};
-use super::layout::write;
-use super::{Image, Layout, Rect};
+pub use layout::Layout;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Rect, Size};
 use crate::memory::{Element, Shape, from_f32};
 use crate::rng::SampleRng;
+use erased::{Erased, With};
+use layout::write;
 
 /// An image that becomes a tensor when it is written into its batch: what
 /// [`ToTensor`](crate::transform::ToTensor) makes. `[C, H, W]`, or `[H, W, C]` if its [`Layout`] is `ChannelsLast`.
@@ -45,6 +50,11 @@ impl<T: Element> ImageTensor<T> {
             Layout::ChannelsFirst => [channels, height, width].into(),
             Layout::ChannelsLast => [height, width, channels].into(),
         }
+    }
+
+    /// Height and width of the image.
+    pub fn size(&self) -> Size {
+        self.image.size()
     }
 
     /// Which way the values lie.
@@ -144,8 +154,14 @@ mod tests {
                     let own = f32::from(pixels[(y * 5 + x) * channels + c]);
                     assert_eq!(erased[at], if inside(y, x) { values[c] } else { own }, "{layout:?} {y} {x} {c}");
                 }
+                // Nothing of it inside, on any side.
+                let before = tensor.to_vec();
+                for (top, left) in [(0, 5), (0, -2), (4, 0), (-2, 0), (9, 9)] {
+                    tensor.erase(Rect { top, left, height: 2, width: 2 }, &[77.0]).unwrap();
+                }
+                assert_eq!(tensor.to_vec(), before);
                 // One value for all, over what was erased before.
-                tensor.erase(Rect::all(tensor.image.size()), &[7.0]).unwrap();
+                tensor.erase(Rect::all(tensor.size()), &[7.0]).unwrap();
                 assert!(tensor.to_vec().iter().all(|&value| value == 7.0));
                 assert_eq!(tensor.erase(rect, &[0.0; 2]).unwrap_err().kind(), ErrorKind::Config);
             }

@@ -2,9 +2,9 @@
 
 use image::metadata::Orientation as Exif;
 
-use super::geometry::Part;
-use super::{Image, Rect, Size};
 use crate::error::Result;
+use crate::image::geometry::Part;
+use crate::image::{Image, Rect, Size};
 
 /// How the picture is made of what is stored: transposed first, then mirrored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

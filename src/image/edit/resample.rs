@@ -6,10 +6,10 @@ use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
 use fast_image_resize::{Filter, FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use super::geometry::Part;
 use super::nearest::{Axis, pick};
-use super::{Image, PaddingMode, Rect, Size};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::geometry::Part;
+use crate::image::{Image, PaddingMode, Rect, Size};
 use crate::stats::{Stage, timed};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
@@ -55,8 +55,17 @@ impl From<Interpolation> for Resampling {
 }
 
 impl Resampling {
+    /// Whether a pixel of a smaller image is made of all pixels that fall together in it.
+    pub(in crate::image) fn averages(self) -> bool {
+        match self.interpolation {
+            Interpolation::Nearest => false,
+            Interpolation::Bilinear | Interpolation::Bicubic => self.antialias,
+            Interpolation::Box | Interpolation::Hamming | Interpolation::Lanczos => true,
+        }
+    }
+
     /// Which pixels of an image of size `from` those inside `rect` are made of, once it is resampled to size `to`.
-    pub(super) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
+    pub(in crate::image) fn sources(self, rect: Rect, to: Size, from: Size) -> Rect {
         // How far each filter reaches, in pixels of the smaller of the two images.
         let reach = match self.interpolation {
             Interpolation::Nearest | Interpolation::Box => 0.5,
@@ -66,7 +75,7 @@ impl Resampling {
         };
         let span = |start: isize, len: usize, to: usize, from: usize| {
             let scale = from as f64 / to as f64;
-            let reach = reach * if self.antialias { scale.max(1.0) } else { 1.0 };
+            let reach = reach * if self.averages() { scale.max(1.0) } else { 1.0 };
             // One more on either side, so that rounding is no question.
             let first = ((start as f64 + 0.5) * scale - reach).floor() as isize - 1;
             let last = ((start as f64 + len as f64 - 0.5) * scale + reach).ceil() as isize + 1;
@@ -88,7 +97,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn resize(&self, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         self.resized_crop(Rect::all(self.size()), size, resampling)
     }
@@ -102,7 +111,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](super::Limits) allow by default.
+    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         let (size, resampling) = (size.into(), resampling.into());
         if rect.is_empty() || Rect::all(size).is_empty() {
@@ -123,7 +132,7 @@ impl Image {
 
     /// As [`resized_crop`](Image::resized_crop), of a part inside the image whose borders may lie between pixels. With
     /// antialiasing, and not the nearest pixels. Pixels that it does not touch have no influence.
-    pub(super) fn resized_part(&self, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
+    pub(in crate::image) fn resized_part(&self, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
         match part.is_of_whole_pixels() {
             true => self.resized_crop(part.outer(), size, resampling),
             false => timed(Stage::Resample, || self.filtered(part, size, resampling)),

@@ -1,7 +1,7 @@
 //! Rectangles of an image tensor that are erased when it is written.
 
-use super::geometry::inside;
-use super::{Layout, Rect, Size};
+use crate::image::geometry::inside;
+use crate::image::{Layout, Rect, Size};
 use crate::memory::{Element, from_f32};
 use crate::rng::SampleRng;
 
@@ -25,6 +25,9 @@ impl<T: Element> Erased<T> {
     pub(super) fn write(&self, out: &mut [T], channels: usize, size: Size, layout: Layout) {
         let rows = inside(self.rect.top, self.rect.height, size.height);
         let columns = inside(self.rect.left, self.rect.width, size.width);
+        if columns.is_empty() {
+            return;
+        }
         // How far it is to the next channel, row and pixel.
         let [channel, row, pixel] = match layout {
             Layout::ChannelsFirst => [size.height * size.width, size.width, 1],
