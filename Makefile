@@ -10,7 +10,8 @@ turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test torchrun bench bench-peers bench-sampler photos throughput fixtures golden golden-transforms doc
+.PHONY: help train train-mnist test torchrun bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
+.PHONY: photos throughput fixtures golden golden-transforms doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -19,7 +20,10 @@ help:
 	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
 	@echo 'make bench                      the criterion benchmarks'
 	@echo 'make bench-sampler              orders, beside torch.randperm'
-	@echo 'make bench-peers                in-memory loading beside other crates'
+	@echo 'make bench-peers                both of these:'
+	@echo 'make bench-peers-memory         in-memory loading beside other crates'
+	@echo 'make bench-peers-photos         photographs beside torchvision, tf.data, DALI, FFCV, SPDL and other crates;'
+	@echo '                                installs them, writes docs/BENCHMARKS.md'
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make golden                     check the orders against all rows that torch drew; takes 2 GB of memory'
@@ -45,8 +49,13 @@ bench:
 bench-sampler:
 	@$(torch) cargo bench --locked --features tch --bench sampler
 
-bench-peers:
-	cargo run --locked --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers
+bench-peers: bench-peers-memory bench-peers-photos
+
+bench-peers-memory:
+	cargo run --locked --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --bin memory
+
+bench-peers-photos:
+	python3 benches/peers/run.py $(if $(ARGS),$(ARGS),--write)
 
 photos:
 	@scripts/photos.sh

@@ -23,4 +23,4 @@ for features in "" "--no-default-features" "--no-default-features --features tch
 done
 
 step scripts/torchrun.sh
-step cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings
+step cargo clippy --locked --all-features --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings
