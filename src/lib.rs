@@ -55,6 +55,8 @@
 //! # Features
 //!
 //! * `vision` (default): images, their formats and transforms.
+//! * `turbojpeg`: JPEG files by libjpeg-turbo, which decodes the region that a crop needs, to PIL's pixels. It becomes the
+//!   default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(

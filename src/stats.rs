@@ -48,28 +48,32 @@ pub(crate) fn timed<T>(stage: Stage, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Since when a worker has been at it. What the thread did before, for somebody else, is forgotten.
-pub(crate) struct Shift(Instant);
+/// Since when a worker has been at it, and what its thread had done before, for somebody else: a sample may itself load
+/// from another loader, or wait for rayon, which uses the time for another job.
+pub(crate) struct Shift {
+    started: Instant,
+    before: [u64; STAGES],
+}
 
 impl Shift {
     pub(crate) fn start() -> Self {
-        SPENT.with(|spent| spent.iter().for_each(|cell| cell.set(0)));
-        Shift(Instant::now())
+        let before = SPENT.with(|spent| std::array::from_fn(|stage| spent[stage].take()));
+        Shift { started: Instant::now(), before }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.started.elapsed()
     }
 }
 
 impl Counters {
     /// Takes note of what this thread did in its shift.
-    pub(crate) fn worked(&self, samples: usize, elapsed: Duration) {
+    pub(crate) fn worked(&self, samples: usize, elapsed: Duration, shift: Shift) {
         self.samples.fetch_add(samples as u64, Relaxed);
         self.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
         SPENT.with(|spent| {
-            for (total, spent) in self.stages_ns.iter().zip(spent) {
-                match spent.take() {
+            for ((total, spent), before) in self.stages_ns.iter().zip(spent).zip(shift.before) {
+                match spent.replace(before) {
                     0 => {}
                     spent => drop(total.fetch_add(spent, Relaxed)),
                 }

@@ -510,3 +510,45 @@ fn augmented_epochs_are_the_same_bytes_for_any_number_of_workers_and_any_setting
         assert_eq!(digest(num_workers, prefetch, chunk), expected, "{num_workers} {prefetch:?} {chunk:?}");
     }
 }
+
+#[test]
+fn the_stages_of_images_are_parts_of_the_workers_time() {
+    for num_workers in [0, 2] {
+        let train = ImageFolder::open(fixture("shapes/val")).unwrap();
+        let train = train.map(RandomResizedCrop::new(24)).map(ToTensor::f32());
+        let loader = Loader::builder(train).batch_size(16).num_workers(num_workers).build().unwrap();
+        assert_eq!(loader.stats().stages.total(), std::time::Duration::ZERO);
+        let mut earlier = loader.stats();
+        for _ in 0..2 {
+            assert!(loader.epoch().all(|batch| batch.is_ok()));
+            let stats = loader.stats().since(&earlier);
+            let stages = stats.stages;
+            let each = [stages.read, stages.header, stages.decode, stages.resample, stages.write];
+            assert!(each.iter().all(|time| !time.is_zero()), "{stages:?}");
+            assert_eq!(each.iter().sum::<std::time::Duration>(), stages.total());
+            assert!(stages.total() <= stats.worker_busy, "{stats:?}");
+            earlier = loader.stats();
+        }
+    }
+}
+
+/// A sample of an outer loader that reads a whole inner one.
+#[test]
+fn the_stages_of_a_loader_within_a_sample_are_its_own() {
+    let inner = || {
+        let images = ImageFolder::open(fixture("shapes/val")).unwrap().map(Resize::exact(8)).map(ToTensor::u8());
+        Loader::builder(images).batch_size(10).build().unwrap()
+    };
+    let outer = move |(image, _): (LazyImage, i64), _: &mut SampleRng| {
+        let before = image.decode()?;
+        let loader = inner();
+        assert!(loader.epoch().all(|batch| batch.is_ok()));
+        assert!(!loader.stats().stages.write.is_zero());
+        Ok((before.height() as u64, 0_u8))
+    };
+    let images = ImageFolder::open(fixture("shapes/val")).unwrap().subset([0_usize].to_vec()).unwrap().map(outer);
+    let loader = Loader::builder(images).build().unwrap();
+    assert!(loader.epoch().all(|batch| batch.is_ok()));
+    let stages = loader.stats().stages;
+    assert!(!stages.decode.is_zero() && stages.write.is_zero(), "{stages:?}");
+}

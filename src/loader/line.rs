@@ -336,7 +336,7 @@ where
     pub(super) fn count(&self, samples: usize, shift: Shift) {
         let elapsed = shift.elapsed();
         self.shared.pace.measured(samples, elapsed);
-        self.shared.counters.worked(samples, elapsed);
+        self.shared.counters.worked(samples, elapsed, shift);
     }
 
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {

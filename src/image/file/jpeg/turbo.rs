@@ -13,6 +13,9 @@ use super::{Region, rgb_of_inks};
 use crate::error::Result;
 use crate::image::{ColorMode, DecodeOptions, Image, Rect, Size};
 
+// The bindings take C's `unsigned long` for it, which is too short on 64-bit Windows.
+const _: () = assert!(size_of::<tj::size_t>() == size_of::<usize>(), "feature turbojpeg is not for this target");
+
 thread_local! {
     /// One a thread, used again for each image. `None` where the library has no memory for one.
     static DECOMPRESSOR: RefCell<Option<Decompressor>> = RefCell::new(Decompressor::new());
