@@ -2,6 +2,7 @@
 
 mod alpha;
 mod blend;
+mod box_filter;
 mod color;
 mod crops;
 mod fill;

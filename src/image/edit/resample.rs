@@ -163,7 +163,7 @@ impl Image {
     fn filtered_view(&self, view: Rect, part: Part, size: Size, resampling: Resampling) -> Result<Image> {
         let Resampling { interpolation, antialias } = resampling;
         let filter = match interpolation {
-            Interpolation::Nearest | Interpolation::Box => FilterType::Box,
+            Interpolation::Nearest | Interpolation::Box => return self.boxed(view, part, size),
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Hamming => FilterType::Hamming,
             Interpolation::Bicubic => FilterType::CatmullRom,
@@ -220,7 +220,7 @@ impl Image {
 
 /// Whether Pillow resamples the columns before the rows. Up to version 12 it never does; since 13.0 it does where the
 /// height shrinks by more than twice what the width does (python-pillow/Pillow#9549).
-fn vertical_first(from: Size, to: Size) -> bool {
+pub(super) fn vertical_first(from: Size, to: Size) -> bool {
     let shrinks = |from: usize, to: usize| from as i128 - to as i128;
     to.height < from.height && shrinks(from.height, to.height) > 2 * shrinks(from.width, to.width)
 }
