@@ -54,6 +54,16 @@ impl Image {
         }
     }
 
+    /// An image of the same size, made of this one pixel by pixel.
+    fn recolored<const A: usize, const B: usize>(&self, to: impl Fn(&[u8; A]) -> [u8; B]) -> Result<Image> {
+        let mut recolored = Image::unwritten(self.size, B)?;
+        let pixels = self.pixels().as_chunks::<A>().0;
+        for (out, pixel) in recolored.pixels_mut().as_chunks_mut::<B>().0.iter_mut().zip(pixels) {
+            *out = to(pixel);
+        }
+        Ok(recolored)
+    }
+
     /// As `unwritten`, for what a transform makes of an image: a file of a few bytes can be a strip that a resize would
     /// blow up beyond all memory.
     fn transformed(size: Size, channels: usize) -> Result<Self> {

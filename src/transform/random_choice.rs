@@ -1,6 +1,6 @@
 //! torchvision's `RandomChoice`.
 
-use super::Transform;
+use super::{Transform, for_tuples};
 use crate::error::Result;
 use crate::rng::SampleRng;
 
@@ -62,7 +62,7 @@ impl<T> RandomChoice<T> {
 }
 
 macro_rules! choices {
-    ($($len:literal: ($first:ident $(, $other:ident $place:tt)*);)*) => {$(
+    ($($len:literal: ($first:ident $zero:tt $(, $other:ident $place:tt)*);)*) => {$(
         impl<$first, $($other),*> RandomChoice<($first, $($other,)*)> {
             /// How likely each is. The weights need not add up to 1.
             ///
@@ -82,23 +82,14 @@ macro_rules! choices {
             fn apply(&self, sample: S, rng: &mut SampleRng) -> Result<Self::Output> {
                 match self.draw($len, rng) {
                     $($place => self.choices.$place.apply(sample, rng),)*
-                    _ => self.choices.0.apply(sample, rng),
+                    _ => self.choices.$zero.apply(sample, rng),
                 }
             }
         }
     )*};
 }
 
-choices! {
-    1: (A);
-    2: (A, B 1);
-    3: (A, B 1, C 2);
-    4: (A, B 1, C 2, D 3);
-    5: (A, B 1, C 2, D 3, E 4);
-    6: (A, B 1, C 2, D 3, E 4, F 5);
-    7: (A, B 1, C 2, D 3, E 4, F 5, G 6);
-    8: (A, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-}
+for_tuples! { choices }
 
 #[cfg(test)]
 mod tests {

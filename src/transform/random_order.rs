@@ -1,6 +1,6 @@
 //! torchvision's `RandomOrder`.
 
-use super::{PassThrough, Transform};
+use super::{PassThrough, Transform, for_tuples};
 use crate::error::Result;
 use crate::rng::SampleRng;
 
@@ -31,7 +31,7 @@ impl<T> RandomOrder<T> {
 }
 
 macro_rules! orders {
-    ($($len:literal: ($first:ident $(, $other:ident $place:tt)*);)*) => {$(
+    ($($len:literal: ($first:ident $zero:tt $(, $other:ident $place:tt)*);)*) => {$(
         impl<S, O: Send, $first, $($other),*> Transform<S> for RandomOrder<($first, $($other,)*)>
         where
             S: PassThrough<O>,
@@ -47,7 +47,7 @@ macro_rules! orders {
                 for place in order {
                     sample = match place {
                         $($place => self.transforms.$place.apply(sample, rng)?,)*
-                        _ => self.transforms.0.apply(sample, rng)?,
+                        _ => self.transforms.$zero.apply(sample, rng)?,
                     };
                 }
                 Ok(sample)
@@ -56,16 +56,7 @@ macro_rules! orders {
     )*};
 }
 
-orders! {
-    1: (A);
-    2: (A, B 1);
-    3: (A, B 1, C 2);
-    4: (A, B 1, C 2, D 3);
-    5: (A, B 1, C 2, D 3, E 4);
-    6: (A, B 1, C 2, D 3, E 4, F 5);
-    7: (A, B 1, C 2, D 3, E 4, F 5, G 6);
-    8: (A, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-}
+for_tuples! { orders }
 
 #[cfg(test)]
 mod tests {

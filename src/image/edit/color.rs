@@ -83,16 +83,14 @@ impl Image {
             matches!(num_output_channels, 1 | 3),
             "to_grayscale: a grey image has 1 or 3 channels, not {num_output_channels}"
         );
-        let mut grey = Image::unwritten(self.size, num_output_channels)?;
         match (self.channels, num_output_channels) {
-            (1, 1) => grey.pixels_mut().copy_from_slice(self.pixels()),
-            (1, _) => convert::<1, 3>(self.pixels(), grey.pixels_mut(), |&[value]| [value; 3]),
-            (3, 1) => convert::<3, 1>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel)]),
-            (3, _) => convert::<3, 3>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel); 3]),
-            (_, 1) => convert::<4, 1>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel)]),
-            _ => convert::<4, 3>(self.pixels(), grey.pixels_mut(), |pixel| [luma(pixel); 3]),
+            (1, 1) => self.recolored(|&grey: &[u8; 1]| grey),
+            (1, _) => self.recolored(|&[grey]| [grey; 3]),
+            (3, 1) => self.recolored(|pixel: &[u8; 3]| [luma(pixel)]),
+            (3, _) => self.recolored(|pixel: &[u8; 3]| [luma(pixel); 3]),
+            (_, 1) => self.recolored(|pixel: &[u8; 4]| [luma(pixel)]),
+            _ => self.recolored(|pixel: &[u8; 4]| [luma(pixel); 3]),
         }
-        Ok(grey)
     }
 
     pub(super) fn make_opaque(&mut self) {
@@ -144,12 +142,6 @@ fn saturate<const C: usize>(pixels: &mut [u8], factor: f32) {
         for (value, &grey) in block.iter_mut().zip(&grey) {
             *value = blend(grey, *value, factor);
         }
-    }
-}
-
-fn convert<const C: usize, const D: usize>(from: &[u8], to: &mut [u8], pixel: impl Fn(&[u8; C]) -> [u8; D]) {
-    for (to, from) in to.as_chunks_mut::<D>().0.iter_mut().zip(from.as_chunks::<C>().0) {
-        *to = pixel(from);
     }
 }
 

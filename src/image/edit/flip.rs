@@ -35,7 +35,7 @@ impl Image {
     }
 
     /// The image a quarter turn to the left (counter-clockwise) or to the right.
-    pub(super) fn quarter_turned(&self, left: bool) -> Result<Image> {
+    pub(in crate::image) fn quarter_turned(&self, left: bool) -> Result<Image> {
         fn turn<const C: usize>(image: &Image, turned: &mut Image, left: bool) {
             let Size { height, width } = image.size();
             let source = image.pixels().as_chunks::<C>().0;
@@ -48,7 +48,7 @@ impl Image {
                 }
             }
         }
-        let mut turned = Image::transformed(Size { height: self.width(), width: self.height() }, self.channels)?;
+        let mut turned = Image::unwritten(Size { height: self.width(), width: self.height() }, self.channels)?;
         by_channels!(self.channels, turn(self, &mut turned, left));
         Ok(turned)
     }

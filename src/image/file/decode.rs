@@ -76,81 +76,38 @@ fn decode_other(bytes: &[u8], format: ImageFormat, size: Size, options: &DecodeO
     let decoded = decoder(bytes, format, allowed)?;
     let (width, height) = decoded.dimensions();
     options.limits.check(Size { height: height as usize, width: width as usize })?;
-    let decoded = eight_bits(DynamicImage::from_decoder(decoded).map_err(failed(format))?);
-    let (channels, pixels) = match decoded {
+    // Samples of 16 bits by their high byte, as PIL reads them.
+    let high_bytes = |samples: Vec<u16>| samples.into_iter().map(|sample| (sample >> 8) as u8).collect();
+    let (channels, pixels): (usize, Vec<u8>) = match DynamicImage::from_decoder(decoded).map_err(failed(format))? {
         DynamicImage::ImageLuma8(image) => (1, image.into_raw()),
-        DynamicImage::ImageLumaA8(image) => {
-            // Grey with alpha is no kind of image here: it gets colours, or loses its alpha.
-            let mode = options.color_mode;
-            let pixels = image.into_raw();
-            let pairs = pixels.as_chunks::<2>().0.iter();
-            match mode {
-                ColorMode::RgbAlpha => (4, pairs.flat_map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()),
-                _ => (1, pairs.map(|&[grey, _]| grey).collect()),
-            }
-        }
+        DynamicImage::ImageLumaA8(image) => (2, image.into_raw()),
         DynamicImage::ImageRgba8(image) => (4, image.into_raw()),
+        DynamicImage::ImageLuma16(image) => (1, high_bytes(image.into_raw())),
+        DynamicImage::ImageLumaA16(image) => (2, high_bytes(image.into_raw())),
+        DynamicImage::ImageRgb16(image) => (3, high_bytes(image.into_raw())),
+        DynamicImage::ImageRgba16(image) => (4, high_bytes(image.into_raw())),
         other => (3, other.into_rgb8().into_raw()),
     };
-    in_mode(Image::new(size, channels, pixels)?, options.color_mode)
-}
-
-/// Samples of 16 bits by their high byte, as PIL reads them.
-fn eight_bits(decoded: DynamicImage) -> DynamicImage {
-    use image::ImageBuffer;
-
-    fn high_bytes(samples: Vec<u16>) -> Vec<u8> {
-        samples.into_iter().map(|sample| (sample >> 8) as u8).collect()
-    }
-    let (width, height) = (decoded.width(), decoded.height());
-    let whole = "one byte a sample";
-    match decoded {
-        DynamicImage::ImageLuma16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
-            .map(DynamicImage::ImageLuma8)
-            .expect(whole),
-        DynamicImage::ImageLumaA16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
-            .map(DynamicImage::ImageLumaA8)
-            .expect(whole),
-        DynamicImage::ImageRgb16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
-            .map(DynamicImage::ImageRgb8)
-            .expect(whole),
-        DynamicImage::ImageRgba16(image) => ImageBuffer::from_raw(width, height, high_bytes(image.into_raw()))
-            .map(DynamicImage::ImageRgba8)
-            .expect(whole),
-        other => other,
-    }
+    let pairs = || pixels.as_chunks::<2>().0.iter();
+    let image = match (channels, options.color_mode) {
+        // Grey with alpha is no kind of image here: it gets colours, or loses its alpha.
+        (2, ColorMode::RgbAlpha) => Image::new(size, 4, pairs().flat_map(|&[grey, a]| [grey, grey, grey, a]).collect()),
+        (2, _) => Image::new(size, 1, pairs().map(|&[grey, _]| grey).collect()),
+        _ => Image::new(size, channels, pixels),
+    };
+    in_mode(image?, options.color_mode)
 }
 
 /// The image with the channels that are wanted.
 pub(super) fn in_mode(image: Image, mode: ColorMode) -> Result<Image> {
     match (image.channels(), mode) {
-        (1, ColorMode::Gray) | (3, ColorMode::Rgb) | (4, ColorMode::RgbAlpha) => Ok(image),
-        (1, ColorMode::Rgb) => recolored(&image, |[grey]: [u8; 1]| [grey; 3]),
-        (1, ColorMode::RgbAlpha) => recolored(&image, |[grey]: [u8; 1]| [grey, grey, grey, 255]),
-        (3, ColorMode::Gray) => recolored(&image, |rgb: [u8; 3]| [luma(rgb)]),
-        (3, ColorMode::RgbAlpha) => recolored(&image, |[r, g, b]: [u8; 3]| [r, g, b, 255]),
-        (_, ColorMode::Gray) => recolored(&image, |[r, g, b, _]: [u8; 4]| [luma([r, g, b])]),
-        (_, ColorMode::Rgb) => recolored(&image, |[r, g, b, _]: [u8; 4]| [r, g, b]),
-        (channels, ColorMode::RgbAlpha) => unreachable!("an image has 1, 3 or 4 channels, not {channels}"),
+        (channels, mode) if channels == mode.channels() => Ok(image),
+        (_, ColorMode::Gray) => image.to_grayscale(1),
+        (1, ColorMode::Rgb) => image.to_grayscale(3),
+        (_, ColorMode::Rgb) => image.recolored(|&[r, g, b, _]| [r, g, b]),
+        (1, ColorMode::RgbAlpha) => image.recolored(|&[grey]| [grey, grey, grey, 255]),
+        (_, ColorMode::RgbAlpha) => image.recolored(|&[r, g, b]| [r, g, b, 255]),
     }
-}
-
-/// PIL's `L` (ITU-R 601-2), in its own integers.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
-    ((19595 * u32::from(r) + 38470 * u32::from(g) + 7471 * u32::from(b) + 0x8000) >> 16) as u8
-}
-
-/// A new image, pixel by pixel.
-pub(super) fn recolored<const A: usize, const B: usize>(
-    image: &Image,
-    to: impl Fn([u8; A]) -> [u8; B],
-) -> Result<Image> {
-    let mut recolored = Image::unwritten(image.size(), B)?;
-    let pixels = image.pixels().as_chunks::<A>().0;
-    for (out, pixel) in recolored.pixels_mut().as_chunks_mut::<B>().0.iter_mut().zip(pixels) {
-        *out = to(*pixel);
-    }
-    Ok(recolored)
 }
 
 /// What makes an error of the decoder's.

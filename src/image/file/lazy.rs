@@ -6,7 +6,7 @@ use image::ImageFormat;
 
 use super::decode::decode;
 use super::header::Header;
-use super::jpeg;
+use super::jpeg::{self, Region, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::geometry::Part;
 use crate::image::scratch::{Scratch, read_file};
@@ -190,13 +190,17 @@ impl File {
         self.header.format == ImageFormat::Jpeg && self.options.jpeg_decoder != JpegDecoder::ZuneJpeg
     }
 
+    fn decode_part(&self, wanted: Wanted) -> Result<Region> {
+        jpeg::decode_part(&self.bytes, self.header.size, wanted, &self.options)
+    }
+
     fn decode_region(&self, rect: Rect) -> Result<Image> {
         let inside = rect.within(self.size());
         if !self.has_regions() || inside.is_empty() {
             return self.decode()?.crop(rect);
         }
         let stored = self.header.orientation.stored(inside, self.size());
-        let region = jpeg::decode_region(&self.bytes, self.header.size, stored, 1, &self.options)?;
+        let region = self.decode_part(Wanted { rect: stored, denominator: 1, in_place: false })?;
         let part = stored.shifted(-(region.top as isize), -(region.left as isize));
         let image = self.header.orientation.upright(region.image.cropped(part)?)?;
         image.cropped(rect.shifted(-inside.top, -inside.left))
@@ -211,7 +215,7 @@ impl File {
         }
         let stored = self.header.orientation.stored(rect, self.size());
         let denominator = self.denominator(rect.size(), size, resampling);
-        let region = jpeg::decode_region(&self.bytes, self.header.size, stored, denominator, &self.options)?;
+        let region = self.decode_part(Wanted { rect: stored, denominator, in_place: false })?;
         let part = Part::scaled(stored, region.denominator, region.top, region.left);
         let orientation = self.header.orientation;
         if orientation.is_upright() {
@@ -237,7 +241,7 @@ impl File {
         // All of it is resampled, so that the weights are those of the whole; decoded is what the part is made of. The
         // rest of the canvas is whatever was there, and goes into pixels that are cut off.
         let needed = resampling.sources(inside, size, self.size());
-        let canvas = jpeg::decode_in_place(&self.bytes, self.header.size, needed, &self.options)?;
+        let canvas = self.decode_part(Wanted { rect: needed, denominator: 1, in_place: true })?.image;
         canvas.resize(size, resampling)?.crop(rect)
     }
 

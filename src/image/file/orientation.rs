@@ -69,26 +69,20 @@ impl Orientation {
 
     /// The picture.
     pub(super) fn upright(self, stored: Image) -> Result<Image> {
-        let mut image = if self.transposed { transposed(&stored)? } else { stored };
-        if self.mirrored {
+        let (mut image, mirrored, upside_down) = match (self.transposed, self.mirrored) {
+            (false, mirrored) => (stored, mirrored, self.upside_down),
+            // Transposed and mirrored is turned to the right; transposed and upside down is turned to the left.
+            (true, true) => (stored.quarter_turned(false)?, false, self.upside_down),
+            (true, false) => (stored.quarter_turned(true)?, false, !self.upside_down),
+        };
+        if mirrored {
             image.flip_horizontal();
         }
-        if self.upside_down {
+        if upside_down {
             image.flip_vertical();
         }
         Ok(image)
     }
-}
-
-fn transposed(image: &Image) -> Result<Image> {
-    let (height, width, channels) = (image.height(), image.width(), image.channels());
-    let mut turned = Image::unwritten(Size { height: width, width: height }, channels)?;
-    for (x, column) in turned.pixels_mut().chunks_exact_mut(height * channels).enumerate() {
-        for (y, pixel) in column.chunks_exact_mut(channels).enumerate() {
-            pixel.copy_from_slice(&image.pixels()[(y * width + x) * channels..][..channels]);
-        }
-    }
-    Ok(turned)
 }
 
 #[cfg(test)]

@@ -10,10 +10,20 @@ use markers::{END, SCAN, markers};
 use super::decode::{contradiction, without_panic};
 use super::orientation::Orientation;
 use crate::error::{Error, ErrorKind, Result};
-#[cfg(feature = "turbojpeg")]
-use crate::image::JpegDecoder;
-use crate::image::{DecodeOptions, Image, Rect, Size};
+use crate::image::{DecodeOptions, Image, JpegDecoder, Rect, Size};
 use crate::stats::{Stage, timed};
+
+/// What is wanted of an image.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "turbojpeg"), expect(dead_code, reason = "zune-jpeg decodes the whole, whatever is wanted"))]
+pub(super) struct Wanted {
+    /// At least this part of what is stored, and inside of it.
+    pub(super) rect: Rect,
+    /// At 1/`denominator` of the size, or larger.
+    pub(super) denominator: usize,
+    /// Whether the part is to be at its place in an image of the full size; what the rest is, is unspecified.
+    pub(super) in_place: bool,
+}
 
 /// A part of an image, decoded: perhaps more than was asked for, perhaps smaller than it is stored.
 pub(super) struct Region {
@@ -37,50 +47,33 @@ pub(super) fn header(bytes: &[u8]) -> Option<(Size, Orientation)> {
 
 /// All of the image.
 pub(super) fn decode(bytes: &[u8], size: Size, options: &DecodeOptions) -> Result<Image> {
-    // Without a scale there is one answer.
-    Ok(decode_region(bytes, size, Rect::all(size), 1, options)?.image)
+    let wanted = Wanted { rect: Rect::all(size), denominator: 1, in_place: false };
+    Ok(decode_part(bytes, size, wanted, options)?.image)
 }
 
-/// At least what lies in `rect` (of what is stored, and inside of it), at 1/`denominator` or larger.
-pub(super) fn decode_region(
-    bytes: &[u8],
-    size: Size,
-    rect: Rect,
-    denominator: usize,
-    options: &DecodeOptions,
-) -> Result<Region> {
+/// What is wanted of an image of the given size.
+#[cfg_attr(not(feature = "turbojpeg"), expect(unused_variables, reason = "as above"))]
+pub(super) fn decode_part(bytes: &[u8], size: Size, wanted: Wanted, options: &DecodeOptions) -> Result<Region> {
     timed(Stage::Decode, || {
         check_scans(bytes, options)?;
-        #[cfg(feature = "turbojpeg")]
-        if options.jpeg_decoder == JpegDecoder::TurboJpeg
-            && let Some(region) = turbo::decode(bytes, size, rect, denominator, false, options)?
-        {
-            return Ok(region);
+        match options.jpeg_decoder {
+            #[cfg(feature = "turbojpeg")]
+            JpegDecoder::TurboJpeg => match turbo::decode(bytes, size, wanted, options)? {
+                Some(region) => Ok(region),
+                None => whole(bytes, size, options),
+            },
+            // Knows only the whole, which is all that can be wanted.
+            JpegDecoder::ZuneJpeg => whole(bytes, size, options),
         }
-        let _ = (rect, denominator);
-        Ok(Region { image: whole(bytes, size, options)?, top: 0, left: 0, denominator: 1 })
     })
 }
 
-/// An image of the full size in which at least `rect` is decoded; what the rest is, is unspecified.
-pub(super) fn decode_in_place(bytes: &[u8], size: Size, rect: Rect, options: &DecodeOptions) -> Result<Image> {
-    timed(Stage::Decode, || {
-        check_scans(bytes, options)?;
-        #[cfg(feature = "turbojpeg")]
-        if options.jpeg_decoder == JpegDecoder::TurboJpeg
-            && let Some(region) = turbo::decode(bytes, size, rect, 1, true, options)?
-        {
-            return Ok(region.image);
-        }
-        let _ = rect;
-        whole(bytes, size, options)
-    })
-}
-
-/// By the decoder that knows only the whole.
-fn whole(bytes: &[u8], size: Size, options: &DecodeOptions) -> Result<Image> {
+fn whole(bytes: &[u8], size: Size, options: &DecodeOptions) -> Result<Region> {
     let image = without_panic(|| zune::decode(bytes, options))?;
-    if image.size() == size { Ok(image) } else { Err(contradiction(size, image.size())) }
+    match image.size() == size {
+        true => Ok(Region { image, top: 0, left: 0, denominator: 1 }),
+        false => Err(contradiction(size, image.size())),
+    }
 }
 
 /// That the file has its end, and no more scans than are allowed.
@@ -116,7 +109,7 @@ fn refused(problem: &str) -> Error {
 
 /// RGB of four inks as they are stored, where 255 is no ink (Adobe's way, which PIL takes all files to be in): its
 /// `cmyk2rgb`.
-fn rgb_of_inks([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+fn rgb_of_inks(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
     let white = i32::from(k);
     [c, m, y].map(|ink| {
         let product = (255 - i32::from(ink)) * white + 128;

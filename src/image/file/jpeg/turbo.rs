@@ -8,8 +8,8 @@ use std::os::raw::c_int;
 
 use turbojpeg_sys as tj;
 
-use super::super::decode::{in_mode, recolored};
-use super::{Region, rgb_of_inks};
+use super::super::decode::in_mode;
+use super::{Region, Wanted, rgb_of_inks};
 use crate::error::Result;
 use crate::image::{ColorMode, DecodeOptions, Image, Rect, Size};
 
@@ -21,8 +21,7 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor>> = RefCell::new(Decompressor::new());
 }
 
-/// At least what lies in `rect` of the stored image, which is of the given `size`, at 1/`denominator`. `in_place`: in an
-/// image of the full size, of which the rest is left as it was.
+/// What is wanted of an image of the given size.
 ///
 /// `None` where the library refuses the file: it may be damaged, or of a kind that it does not know, and the other decoder
 /// is to say which. (Its warnings are refusals: they stand for damaged data.)
@@ -30,30 +29,16 @@ thread_local! {
 /// # Errors
 ///
 /// If memory runs out.
-pub(super) fn decode(
-    bytes: &[u8],
-    size: Size,
-    rect: Rect,
-    denominator: usize,
-    in_place: bool,
-    options: &DecodeOptions,
-) -> Result<Option<Region>> {
+pub(super) fn decode(bytes: &[u8], size: Size, wanted: Wanted, options: &DecodeOptions) -> Result<Option<Region>> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
-        let whole = Size { height: size.height.div_ceil(denominator), width: size.width.div_ceil(denominator) };
-        let (mut is_lenient, mut wants_all) = (false, false);
+        let (mut wanted, mut is_lenient) = (wanted, false);
         loop {
             let Some(decompressor) = slot else { return Ok(None) };
             let refusal = match decompressor.header(bytes, is_lenient, options) {
-                Ok(file) if file.size == size => {
-                    let cut = if wants_all { Rect::all(whole) } else { file.widened(rect, denominator, whole) };
-                    match decompressor.part(bytes, &file, denominator, cut, whole, in_place, options)? {
-                        Ok(region) => return Ok(Some(region)),
-                        // Some files have chroma in unusual proportions, whose blocks are wider than the library believes:
-                        // it then refuses a region, and not the whole.
-                        Err(Refusal::Fatal) if cut != Rect::all(whole) => Refusal::Region,
-                        Err(refusal) => refusal,
-                    }
-                }
+                Ok(file) if file.size == size => match decompressor.part(bytes, &file, wanted, options)? {
+                    Ok(region) => return Ok(Some(region)),
+                    Err(refusal) => refusal,
+                },
                 // It may have read less than a header, and tell the size of the image before.
                 Ok(_) => Refusal::Fatal,
                 Err(refusal) => refusal,
@@ -61,7 +46,9 @@ pub(super) fn decode(
             // A refused file leaves the library amid its header, and the next one would be read as what follows.
             *slot = Decompressor::new();
             match refusal {
-                Refusal::Region => wants_all = true,
+                // Some files have chroma in unusual proportions, whose blocks are wider than the library believes: it then
+                // refuses a part, and not the whole.
+                Refusal::Fatal if wanted.rect != Rect::all(size) => wanted.rect = Rect::all(size),
                 Refusal::StrayBytes if !is_lenient => is_lenient = true,
                 _ => return Ok(None),
             }
@@ -74,8 +61,6 @@ pub(super) fn decode(
 enum Refusal {
     /// It cannot.
     Fatal,
-    /// Not this part of it.
-    Region,
     /// It would, with a warning.
     Warning,
     /// All is decoded, and before the end marker there are bytes that nobody needs.
@@ -89,8 +74,6 @@ struct File {
     /// chroma, and then decodes only the whole.
     block_width: Option<usize>,
     is_progressive: bool,
-    /// Whether it is decoded in spite of warnings.
-    is_lenient: bool,
     colors: Colors,
 }
 
@@ -203,7 +186,6 @@ impl Decompressor {
             size: Size { height: side(tj::TJPARAM_TJPARAM_JPEGHEIGHT)?, width: side(tj::TJPARAM_TJPARAM_JPEGWIDTH)? },
             block_width: subsampling.and_then(|known| widths.get(known).copied()),
             is_progressive: self.get(tj::TJPARAM_TJPARAM_PROGRESSIVE) != 0,
-            is_lenient,
             colors: match self.get(tj::TJPARAM_TJPARAM_COLORSPACE) as tj::TJCS {
                 tj::TJCS_TJCS_GRAY => Colors::Gray,
                 tj::TJCS_TJCS_CMYK | tj::TJCS_TJCS_YCCK => Colors::Inks,
@@ -212,18 +194,17 @@ impl Decompressor {
         })
     }
 
-    /// The part `cut` of the scaled image, in an image of its own or at its place in one of the size of the whole.
-    #[allow(clippy::too_many_arguments, reason = "each is another thing")]
+    /// What is wanted, and what must be decoded with it.
     fn part(
         &mut self,
         bytes: &[u8],
         file: &File,
-        denominator: usize,
-        cut: Rect,
-        whole: Size,
-        in_place: bool,
+        Wanted { rect, denominator, in_place }: Wanted,
         options: &DecodeOptions,
     ) -> Result<Result<Region, Refusal>> {
+        let (height, width) = (file.size.height.div_ceil(denominator), file.size.width.div_ceil(denominator));
+        let whole = Size { height, width };
+        let cut = file.widened(rect, denominator, whole);
         let (format, channels) = match (file.colors, options.color_mode) {
             (Colors::Inks, _) => (tj::TJPF_TJPF_CMYK, 4),
             (Colors::Gray, ColorMode::Gray) => (tj::TJPF_TJPF_GRAY, 1),
@@ -231,25 +212,27 @@ impl Decompressor {
             _ => (tj::TJPF_TJPF_RGB, 3),
         };
         let mut image = Image::unwritten(if in_place { whole } else { cut.size() }, channels)?;
-        let (skipped, pitch) = match in_place {
-            true => (cut.top as usize * whole.width + cut.left as usize, whole.width),
-            false => (0, cut.width),
+        let (cut_top, cut_left) = (cut.top as usize, cut.left as usize);
+        // Where the image begins, and where in it the cut does.
+        let ((top, left), skipped) = match in_place {
+            true => ((0, 0), cut_top * width + cut_left),
+            false => ((cut_top, cut_left), 0),
         };
+        let pitch = image.width() * channels;
         let target = Target {
             pixels: &mut image.pixels_mut()[skipped * channels..],
             row_bytes: cut.width * channels,
             rows: cut.height,
-            pitch: pitch * channels,
+            pitch,
             format,
         };
         let region = (cut != Rect::all(whole)).then_some(cut);
-        if let Err(refusal) = self.decompress(bytes, denominator, region, file.is_lenient, target) {
+        if let Err(refusal) = self.decompress(bytes, denominator, region, target) {
             return Ok(Err(refusal));
         }
         if file.colors == Colors::Inks {
-            image = recolored(&image, rgb_of_inks)?;
+            image = image.recolored(rgb_of_inks)?;
         }
-        let (top, left) = if in_place { (0, 0) } else { (cut.top as usize, cut.left as usize) };
         Ok(Ok(Region { image: in_mode(image, options.color_mode)?, top, left, denominator }))
     }
 
@@ -259,7 +242,6 @@ impl Decompressor {
         bytes: &[u8],
         denominator: usize,
         region: Option<Rect>,
-        is_lenient: bool,
         target: Target,
     ) -> Result<(), Refusal> {
         let scale = tj::tjscalingfactor { num: 1, denom: denominator as c_int };
@@ -281,18 +263,20 @@ impl Decompressor {
         let pitch = c_int::try_from(target.pitch).map_err(|_| Refusal::Fatal)?;
         let needed = (target.rows - 1) * target.pitch + target.row_bytes;
         assert!(needed <= target.pixels.len() && target.row_bytes <= target.pitch, "the target has room");
-        // SAFETY: reads `length` bytes from a slice of that length. Writes, `pitch` bytes apart, as many rows as the region
-        // has, each as many bytes as it is wide; without a region, those of the image that the header tells. It reads the
-        // header once more, but the handle has just read the same bytes to the end of their header, and before them
-        // nothing that it refused (it would be another handle): so it finds the size that it told, which is the one that
-        // the target was made for. The slice has room for them, see above.
+        // How much is written is the library's to say, which reads the header once more. It says the same as before: the
+        // bytes are the same, and this decompressor has read them to the end of their header, and nothing before them that
+        // it refused.
+        //
+        // SAFETY: reads `length` bytes from a slice of that length. Writes as many rows as the region has, or else the image,
+        // `pitch` bytes apart and each as wide as that is: `target` was made for this size, and has room, see above.
         let code = unsafe {
-            let pixels = target.pixels.as_mut_ptr();
-            tj::tj3Decompress8(self.0, bytes.as_ptr(), length, pixels, pitch, target.format as c_int)
+            let (pixels, format) = (target.pixels.as_mut_ptr(), target.format as c_int);
+            tj::tj3Decompress8(self.0, bytes.as_ptr(), length, pixels, pitch, format)
         };
         match code {
             0 => Ok(()),
-            _ if is_lenient && self.refusal() == Refusal::StrayBytes => Ok(()),
+            // Only a lenient decompressor went on to the end.
+            _ if self.get(tj::TJPARAM_TJPARAM_STOPONWARNING) == 0 && self.refusal() == Refusal::StrayBytes => Ok(()),
             _ => Err(self.refusal()),
         }
     }

@@ -5,7 +5,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::super::decode::{in_mode, recolored};
+use super::super::decode::in_mode;
 use super::{refused, rgb_of_inks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ColorMode, DecodeOptions, Image, Size};
@@ -38,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
     }
     decoder.decode_into(image.pixels_mut()).map_err(failed)?;
     if colors == ColorSpace::CMYK {
-        image = recolored(&image, rgb_of_inks)?;
+        image = image.recolored(rgb_of_inks)?;
     }
     in_mode(image, options.color_mode)
 }

@@ -1,8 +1,8 @@
 //! torchvision's `RandomRotation`.
 
-use super::{Degrees, Transform, acts_on_images};
+use super::{Degrees, Transform, acts_on_images, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Warp};
+use crate::image::{Image, ImageSource, Warp};
 use crate::rng::SampleRng;
 
 /// Rotates an image by a random angle (`torchvision.transforms.v2.RandomRotation`).
@@ -18,16 +18,7 @@ impl RandomRotation {
         RandomRotation { degrees: degrees.into(), warp: Warp::default() }
     }
 
-    /// How pixels are read; [`Nearest`](Interpolation::Nearest) by default.
-    ///
-    /// # Panics
-    ///
-    /// Unless it is that, [`Bilinear`](Interpolation::Bilinear) or [`Bicubic`](Interpolation::Bicubic).
-    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-        Warp::check_interpolation(interpolation);
-        self.warp.interpolation = interpolation;
-        self
-    }
+    warp_settings!(Nearest);
 
     /// Whether the result is as large as all of the rotated image needs, instead of as large as the image (the default).
     pub fn expand(mut self, expand: bool) -> Self {
@@ -38,12 +29,6 @@ impl RandomRotation {
     /// What stays in place, in pixels from the top left corner; the middle by default.
     pub fn center(mut self, x: f64, y: f64) -> Self {
         self.warp.center = Some((x, y));
-        self
-    }
-
-    /// What is put where the image has no pixels; black by default.
-    pub fn fill(mut self, fill: impl Into<Fill>) -> Self {
-        self.warp.fill = fill.into();
         self
     }
 }
@@ -60,7 +45,7 @@ acts_on_images!(RandomRotation);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Size;
+    use crate::image::{Interpolation, Size};
 
     #[test]
     fn the_angle_is_one_of_the_range() {

@@ -1,8 +1,8 @@
 //! torchvision's `RandomPerspective`.
 
-use super::{Transform, acts_on_images};
+use super::{Transform, acts_on_images, probability, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Size, Warp};
+use crate::image::{Image, ImageSource, Interpolation, Size, Warp};
 use crate::rng::SampleRng;
 
 /// Shows an image in a random perspective with probability `p` (`torchvision.transforms.v2.RandomPerspective`). Its size
@@ -38,27 +38,11 @@ impl RandomPerspective {
     ///
     /// Unless `p` is in `[0, 1]`.
     pub fn p(mut self, p: f64) -> Self {
-        assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
-        self.p = p;
+        self.p = probability(p);
         self
     }
 
-    /// How pixels are read; [`Bilinear`](Interpolation::Bilinear) by default.
-    ///
-    /// # Panics
-    ///
-    /// Unless it is that, [`Nearest`](Interpolation::Nearest) or [`Bicubic`](Interpolation::Bicubic).
-    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-        Warp::check_interpolation(interpolation);
-        self.warp.interpolation = interpolation;
-        self
-    }
-
-    /// What is put where the image has no pixels; black by default.
-    pub fn fill(mut self, fill: impl Into<Fill>) -> Self {
-        self.warp.fill = fill.into();
-        self
-    }
+    warp_settings!(Bilinear);
 
     /// Where the corners go; in the order of torchvision's `RandomPerspective.make_params`.
     fn draw(&self, Size { height, width }: Size, rng: &mut SampleRng) -> Corners {

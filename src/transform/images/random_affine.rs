@@ -1,8 +1,8 @@
 //! torchvision's `RandomAffine`.
 
-use super::{Degrees, Transform, acts_on_images};
+use super::{Degrees, Transform, acts_on_images, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Size, Warp};
+use crate::image::{Image, ImageSource, Size, Warp};
 use crate::rng::SampleRng;
 
 /// Rotates, moves, scales and shears an image at random (`torchvision.transforms.v2.RandomAffine`). Its size stays.
@@ -76,26 +76,11 @@ impl RandomAffine {
         self
     }
 
-    /// How pixels are read; [`Nearest`](Interpolation::Nearest) by default.
-    ///
-    /// # Panics
-    ///
-    /// Unless it is that, [`Bilinear`](Interpolation::Bilinear) or [`Bicubic`](Interpolation::Bicubic).
-    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-        Warp::check_interpolation(interpolation);
-        self.warp.interpolation = interpolation;
-        self
-    }
+    warp_settings!(Nearest);
 
     /// What stays in place but for the translation, in pixels from the top left corner; the middle by default.
     pub fn center(mut self, x: f64, y: f64) -> Self {
         self.warp.center = Some((x, y));
-        self
-    }
-
-    /// What is put where the image has no pixels; black by default.
-    pub fn fill(mut self, fill: impl Into<Fill>) -> Self {
-        self.warp.fill = fill.into();
         self
     }
 

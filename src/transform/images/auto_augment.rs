@@ -1,10 +1,10 @@
 //! torchvision's `AutoAugment`, and the policies that were learned for it.
 
 use super::AugmentOp::{self, *};
-use super::augmentation_space::{policy_settings, with_sign};
-use super::{AugmentationSpace, Transform, acts_on_images};
+use super::augmentation_space::with_sign;
+use super::{AugmentationSpace, Transform, acts_on_images, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Warp};
+use crate::image::{Image, ImageSource, Warp};
 use crate::rng::SampleRng;
 
 /// Applies a pair of operations that was found by a search, drawn for each image from 25
@@ -40,7 +40,7 @@ impl AutoAugment {
         AutoAugment { policy, warp: Warp::default() }
     }
 
-    policy_settings!(Nearest);
+    warp_settings!(Nearest);
 
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         /// How many steps the magnitudes of the policies count in.

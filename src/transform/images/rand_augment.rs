@@ -1,9 +1,9 @@
 //! torchvision's `RandAugment`.
 
-use super::augmentation_space::{policy_settings, with_sign};
-use super::{AugmentationSpace, Transform, acts_on_images};
+use super::augmentation_space::with_sign;
+use super::{AugmentationSpace, Transform, acts_on_images, warp_settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Fill, Image, ImageSource, Interpolation, Warp};
+use crate::image::{Image, ImageSource, Warp};
 use crate::rng::SampleRng;
 
 /// Applies a few operations of one strength, drawn anew for each image (`torchvision.transforms.v2.RandAugment`; Cubuk and
@@ -58,7 +58,7 @@ impl RandAugment {
         RandAugment { num_magnitude_bins: bins, ..self }
     }
 
-    policy_settings!(Nearest);
+    warp_settings!(Nearest);
 
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let RandAugment { num_ops, magnitude, num_magnitude_bins: bins, ref warp } = *self;

@@ -1,9 +1,9 @@
 //! torchvision's `TrivialAugmentWide`.
 
-use super::augmentation_space::{policy_settings, with_sign};
-use super::{AugmentationSpace, Transform, acts_on_images};
+use super::augmentation_space::with_sign;
+use super::{AugmentationSpace, Transform, acts_on_images, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Warp};
+use crate::image::{Image, ImageSource, Warp};
 use crate::rng::SampleRng;
 
 /// Applies one operation, drawn for each image with its strength (`torchvision.transforms.v2.TrivialAugmentWide`; Müller
@@ -36,7 +36,7 @@ impl TrivialAugmentWide {
         TrivialAugmentWide { num_magnitude_bins: bins, ..self }
     }
 
-    policy_settings!(Nearest);
+    warp_settings!(Nearest);
 
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let image = image.into_image()?;

@@ -93,11 +93,8 @@ impl ColorJitter {
 
     /// Which changes, and by which factors, in order: first the order is drawn, then a factor for each change there is.
     fn draw(&self, rng: &mut SampleRng) -> impl Iterator<Item = (usize, f64)> + use<> {
-        // As torch.randperm does it.
         let mut order = [0, 1, 2, 3];
-        for i in 0..3 {
-            order.swap(i, i + rng.below(4 - i as u32) as usize);
-        }
+        rng.shuffle(&mut order);
         let factors = self.ranges.map(|range| range.map(|(least, greatest)| rng.uniform_range(least, greatest)));
         order.into_iter().filter_map(move |change| Some((change, factors[change]?)))
     }

@@ -1,6 +1,6 @@
 //! torchvision's `RandomVerticalFlip`.
 
-use super::{Transform, acts_on_images};
+use super::{Transform, acts_on_images, probability};
 use crate::error::Result;
 use crate::image::{Image, ImageSource};
 use crate::rng::SampleRng;
@@ -16,8 +16,7 @@ impl RandomVerticalFlip {
     ///
     /// Unless `p` is in `[0, 1]`.
     pub fn new(p: f64) -> Self {
-        assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
-        RandomVerticalFlip { p }
+        RandomVerticalFlip { p: probability(p) }
     }
 }
 

@@ -1,9 +1,9 @@
 //! torchvision's `AugMix`.
 
-use super::augmentation_space::{policy_settings, with_sign};
-use super::{AugmentationSpace, Transform, acts_on_images};
+use super::augmentation_space::with_sign;
+use super::{AugmentationSpace, Transform, acts_on_images, warp_settings};
 use crate::error::Result;
-use crate::image::{Fill, Image, ImageSource, Interpolation, Warp};
+use crate::image::{Image, ImageSource, Interpolation, Warp};
 use crate::rng::SampleRng;
 
 /// Mixes an image with several that chains of random operations make of it (`torchvision.transforms.v2.AugMix`;
@@ -86,7 +86,7 @@ impl AugMix {
         AugMix { all_ops, ..self }
     }
 
-    policy_settings!(Bilinear);
+    warp_settings!(Bilinear);
 
     fn of(&self, image: impl ImageSource, rng: &mut SampleRng) -> Result<Image> {
         let mut image = image.into_image()?;

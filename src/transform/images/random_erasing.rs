@@ -1,6 +1,6 @@
 //! torchvision's `RandomErasing`.
 
-use super::{Transform, acts_on_images};
+use super::{Transform, acts_on_images, probability};
 use crate::error::Result;
 use crate::image::{Fill, Image, ImageSource, ImageTensor, Rect, Size};
 use crate::memory::Element;
@@ -90,8 +90,7 @@ impl RandomErasing {
     ///
     /// Unless `p` is in `[0, 1]`.
     pub fn new(p: f64) -> Self {
-        assert!((0.0..=1.0).contains(&p), "a probability is in [0, 1], and {p} is not");
-        RandomErasing { p, scale: (0.02, 0.33), ratio: (0.3, 3.3), value: Some(0_u8.into()) }
+        RandomErasing { p: probability(p), scale: (0.02, 0.33), ratio: (0.3, 3.3), value: Some(0_u8.into()) }
     }
 
     /// The least and the greatest share of the area.

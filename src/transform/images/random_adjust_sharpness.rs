@@ -49,8 +49,8 @@ acts_on_images!(RandomAdjustSharpness);
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::p_is_the_share_that_changes;
     use super::*;
-    use crate::transform::tests::p_is_the_share_that_changes;
 
     #[test]
     fn p_is_the_share_of_images_that_change() {

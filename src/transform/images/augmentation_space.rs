@@ -124,33 +124,6 @@ impl AugmentationSpace {
     }
 }
 
-/// What all policies can be told.
-macro_rules! policy_settings {
-    ($default:ident) => {
-        #[doc = concat!(
-                    "How pixels of a sheared, moved or turned image are made of others; [`", stringify!($default),
-                    "`](Interpolation::", stringify!($default), ") by default."
-                )]
-        ///
-        /// # Panics
-        ///
-        /// Unless it is [`Nearest`](Interpolation::Nearest), [`Bilinear`](Interpolation::Bilinear) or
-        /// [`Bicubic`](Interpolation::Bicubic).
-        pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-            Warp::check_interpolation(interpolation);
-            self.warp.interpolation = interpolation;
-            self
-        }
-
-        /// What is put where a sheared, moved or turned image has no pixels; black by default.
-        pub fn fill(mut self, fill: impl Into<Fill>) -> Self {
-            self.warp.fill = fill.into();
-            self
-        }
-    };
-}
-pub(super) use policy_settings;
-
 /// A magnitude with its sign, which is drawn if there are two directions; 0 if there is no magnitude.
 pub(super) fn with_sign(op: AugmentOp, magnitude: Option<f64>, rng: &mut SampleRng) -> f64 {
     match magnitude {
