@@ -44,8 +44,8 @@ class Workload:
     text: str  # as a sentence begins
 
 
-TORCHVISION_PIL = Peer("torchvision-pil", "torchvision + PIL, DataLoader", "torchvision_pil.py", (), "torch")
-TORCHVISION_JPEG = Peer("torchvision-jpeg", "torchvision decode_jpeg, DataLoader", "torchvision_jpeg.py", (), "torch")
+TORCHVISION_PIL = Peer("torchvision-pil", "torchvision + PIL, DataLoader", "torchvision_loader.py", ("--mode", "pil"), "torch")
+TORCHVISION_JPEG = Peer("torchvision-jpeg", "torchvision decode_jpeg, DataLoader", "torchvision_loader.py", ("--mode", "jpeg"), "torch")
 TF_DATA = Peer("tf-data", "tf.data", "tf_data.py", (), "tensorflow")
 DALI = Peer("dali", "NVIDIA DALI, CPU", "dali.py", (), "dali")
 SUTLER = Peer("sutler", "**sutler**, zune-jpeg", "sutler", ("--decoder", "zune-jpeg"))
@@ -77,7 +77,7 @@ WORKLOADS = {
         64,
         (
             TORCHVISION_PIL,
-            Peer("torchvision-pil-ra", "", "torchvision_pil.py", ("--augment", "randaugment"), "torch"),
+            Peer("torchvision-pil-ra", "", "torchvision_loader.py", ("--mode", "pil", "--augment", "randaugment"), "torch"),
             SUTLER,
             Peer("sutler-ra", "", "sutler", ("--decoder", "zune-jpeg", "--augment", "randaugment")),
         ),

@@ -85,7 +85,9 @@ def randaugment_table(results, images):
         rates = [median(run.best for run in result.runs) for result in (without, augmented)]
         rows.append([title, *map(number, rates), f"{costs[-1]:.2f}"])
     lines = table(rows)
-    if len(costs) == 2:
+    if len(costs) == 2 and min(costs) <= 0:
+        lines += ["", "Too little was measured: the difference is lost in the noise. Give it more rounds and epochs."]
+    elif len(costs) == 2:
         lines += ["", f"RandAugment costs PIL {costs[0] / costs[1]:.2f} times what it costs sutler."]
     return lines
 
