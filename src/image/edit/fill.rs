@@ -1,6 +1,6 @@
 //! `Fill`: what is put where a transform has no pixels, and `erase`, which puts it where there are some.
 
-use super::by_channels;
+use super::{by_channels, channels};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::geometry::inside;
 use crate::image::{Image, Rect};
@@ -99,7 +99,7 @@ impl Image {
 }
 
 fn fill_rect<const C: usize>(image: &mut Image, rect: Rect, fill: [u8; 4]) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     image.rows_inside(rect).for_each(|row| row.as_chunks_mut::<C>().0.fill(fill));
 }
 

@@ -32,3 +32,8 @@ macro_rules! by_channels {
     };
 }
 use by_channels;
+
+/// Those of a pixel that an image of `C` channels has.
+fn channels<const C: usize>(pixel: [u8; 4]) -> [u8; C] {
+    std::array::from_fn(|channel| pixel[channel])
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::by_channels;
+use super::{by_channels, channels};
 use crate::image::{Image, Rect};
 
 /// Which rows or columns of the source those of the result are.
@@ -46,7 +46,7 @@ fn pick_pixels<const C: usize>(
     columns: &Axis,
     fill: [u8; 4],
 ) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     let (width, out_width) = (source.width(), target.width());
     let (top, left) = (rect.top as usize, rect.left as usize);
     let source = source.pixels().as_chunks::<C>().0;

@@ -1,6 +1,6 @@
 //! Padding and cropping: windows onto an image that goes on beyond its edges.
 
-use super::by_channels;
+use super::{by_channels, channels};
 use crate::error::Result;
 use crate::image::geometry::inside;
 use crate::image::{Fill, Image, Rect, Size};
@@ -144,7 +144,7 @@ impl Image {
 }
 
 fn fill_window<const C: usize>(image: &Image, window: &mut Image, rect: Rect, mode: PaddingMode, fill: [u8; 4]) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     let (width, source) = (image.width(), image.pixels().as_chunks::<C>().0);
     // The columns of the window that lie in the image, and where in the image they begin.
     let inner = inside(rect.left.saturating_neg(), width, rect.width);

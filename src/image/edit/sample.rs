@@ -6,8 +6,8 @@
 
 use std::ops::{Add, Neg, Range, Sub};
 
-use super::by_channels;
 use super::nearest::{Axis, pick};
+use super::{by_channels, channels};
 use crate::image::{Image, Interpolation, Rect};
 
 /// An image as the pixels it has.
@@ -135,7 +135,7 @@ fn read_each_by<const C: usize>(
     read: impl Fn(View<'_, C>, f64, f64) -> [u8; C],
     fill: [u8; 4],
 ) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     let (view, width) = (View::<C>::new(source), target.width());
     for (y, row) in target.pixels_mut().as_chunks_mut::<C>().0.chunks_exact_mut(width).enumerate() {
         let place = map.row(y as f64 + 0.5);
@@ -211,7 +211,7 @@ fn cubic_at([constant, linear, square, cube]: [f64; 4], at: f64) -> f64 {
 
 /// `affine_fixed`: numbers with 16 bits after the point.
 fn step_in_fixed_point<const C: usize>(source: &Image, target: &mut Image, m: &[f64; 6], fill: [u8; 4]) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     let (view, width) = (View::<C>::new(source), target.width());
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
     let (x_right, x_down, y_right, y_down) = (fixed(m[0]), fixed(m[1]), fixed(m[3]), fixed(m[4]));
@@ -252,7 +252,7 @@ fn steps_inside(start: i64, step: i64, limit: usize, count: usize) -> Range<usiz
 
 /// What `ImagingTransformAffine` does where numbers are too large for fixed point.
 fn step_in_floating_point<const C: usize>(source: &Image, target: &mut Image, m: &[f64; 6], fill: [u8; 4]) {
-    let fill: [u8; C] = *fill.first_chunk().expect("a pixel has at most 4 channels");
+    let fill: [u8; C] = channels(fill);
     let (view, width) = (View::<C>::new(source), target.width());
     let (mut x_start, mut y_start) = (m[2] + m[1] * 0.5 + m[0] * 0.5, m[5] + m[4] * 0.5 + m[3] * 0.5);
     for row in target.pixels_mut().as_chunks_mut::<C>().0.chunks_exact_mut(width) {
