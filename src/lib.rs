@@ -95,7 +95,7 @@ pub use ledger::Ledger;
 pub use loader::{
     Epoch, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
 };
-pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostTensor, Shape, Slots};
+pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostAllocator, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,

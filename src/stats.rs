@@ -95,6 +95,9 @@ impl Counters {
             buffers_allocated: pool.allocated,
             buffers_leased: pool.leased,
             buffers_live: pool.leased.saturating_sub(pool.returned),
+            buffer_bytes: pool.held_bytes,
+            buffer_bytes_live: pool.live_bytes,
+            buffer_bytes_peak: pool.peak_bytes,
         }
     }
 }
@@ -126,6 +129,12 @@ pub struct Stats {
     pub buffers_leased: u64,
     /// Batch buffers in use now, in the loader or with the consumer.
     pub buffers_live: u64,
+    /// Bytes of all batch buffers there are, in use or held ready; see [`BufferPool`].
+    pub buffer_bytes: u64,
+    /// Bytes of the batch buffers in use now.
+    pub buffer_bytes_live: u64,
+    /// The most bytes of batch buffers that were ever in use.
+    pub buffer_bytes_peak: u64,
 }
 
 /// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms above
@@ -181,7 +190,8 @@ impl Stats {
         }
     }
 
-    /// What came since an `earlier` report of the same loader. `buffers_live` is a state and stays as it is now.
+    /// What came since an `earlier` report of the same loader. The buffers in use and the bytes are a state, and stay as
+    /// they are now.
     pub fn since(&self, earlier: &Stats) -> Stats {
         Stats {
             batches: self.batches - earlier.batches,
@@ -193,7 +203,7 @@ impl Stats {
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
             buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
             buffers_leased: self.buffers_leased - earlier.buffers_leased,
-            buffers_live: self.buffers_live,
+            ..*self
         }
     }
 }

@@ -37,6 +37,11 @@ impl<T: Element> HostTensor<T> {
         T::DTYPE
     }
 
+    /// Whether it is in page-locked memory, from which a device copies at full speed.
+    pub fn is_pinned(&self) -> bool {
+        self.memory.is_pinned()
+    }
+
     /// The samples of the batch, one slice each, in order. A tensor whose samples have no elements gives none.
     pub fn samples(&self) -> impl ExactSizeIterator<Item = &[T]> {
         self.chunks_exact((self.len() / self.shape[0]).max(1))

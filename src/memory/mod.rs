@@ -4,6 +4,7 @@
 //! covers, because two of them never cover the same slot.
 #![allow(unsafe_code)]
 
+mod allocator;
 mod buffer;
 mod element;
 #[cfg(feature = "vision")]
@@ -15,6 +16,7 @@ mod pool;
 mod shape;
 mod slots;
 
+pub use allocator::HostAllocator;
 pub use element::{DType, Element};
 #[cfg(feature = "vision")]
 pub(crate) use element::{as_bytes, from_f32};

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::HostAllocator;
+use super::allocator::Pageable;
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,32 +19,57 @@ const MOST_RESERVED: usize = 4096;
 /// A pool of host buffers; a handle, cheap to clone.
 ///
 /// A buffer is leased for a field of a batch and returned when that is dropped. The first lease for a field reserves as
-/// many buffers as the loader can have in use, so that nothing is allocated from then on; untouched ones cost no
+/// many buffers as the loader can have in use, so that nothing is allocated from then on; untouched ones of the heap cost no
 /// physical memory. Where batches differ in size, the larger buffers are kept. Whoever keeps batches makes the pool
 /// run dry: it then allocates one more at a time, which [`Stats`](crate::Stats) counts, and frees what exceeds the
 /// reserve on return. A lease never waits for a buffer.
+///
+/// # How much memory that is
+///
+/// A buffer for B bytes has B rounded up to a sixteenth of the next power of two, `b`. A loader can have n buffers of a
+/// field in use: `prefetch_batches`, the consumer's own, and the one that it takes before it lets go of that. Buffers of
+/// less than 8 MiB / n are held ready in larger numbers, up to 8 MiB or 258 of them. So a field takes
+/// `max(n, min(258, 8 MiB / b)) * b` bytes of the heap. Page-locked memory comes in powers of two: as many buffers
+/// are cut from the blocks that take least together. (64 images of 3x224x224 floats are 36.75 MiB, `b` is 40: six buffers
+/// are cut from two blocks of 128 MiB, where one by one they would be six of 64.)
 ///
 /// A loader makes its own; make one yourself to test a [`Collate`](crate::Collate).
 #[derive(Clone)]
 pub struct BufferPool(Arc<Pool>);
 
 struct Pool {
+    allocator: Arc<dyn HostAllocator>,
     /// How many buffers of a field the loader can have in use at a time.
-    in_use_at_most: usize,
-    /// A handful: a scan beats a hash. Locked for as long as a push or a pop takes, and once a field for its reserve.
-    fields: Mutex<Vec<Field>>,
+    in_use_at_most: AtomicUsize,
+    /// Locked for as long as a push or a pop takes, and once a field for its reserve.
+    shelf: Mutex<Shelf>,
     /// The smallest reserve of a field; `usize::MAX` before the first lease.
     reserve: AtomicUsize,
+    /// The bytes of all buffers, in use or free.
+    held_bytes: Arc<AtomicU64>,
     allocated: AtomicU64,
     leased: AtomicU64,
     returned: AtomicU64,
 }
 
+#[derive(Default)]
+struct Shelf {
+    /// A handful: a scan beats a hash.
+    fields: Vec<Field>,
+    /// The bytes of the buffers in use, now and when there were most.
+    live_bytes: u64,
+    peak_bytes: u64,
+}
+
 /// The free buffers of one field of the batches.
 struct Field {
     id: usize,
+    /// How many buffers the loader was said to have in use when the reserve was made.
+    in_use_at_most: usize,
     /// How many buffers to keep at the most.
     reserve: usize,
+    /// The bytes of the largest buffer so far.
+    largest: usize,
     /// Last in, first out among equals: the buffer used last is the one that caches still hold.
     free: Vec<Buffer>,
 }
@@ -53,38 +80,62 @@ pub(crate) struct PoolCounts {
     pub(crate) allocated: u64,
     pub(crate) leased: u64,
     pub(crate) returned: u64,
+    pub(crate) held_bytes: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) peak_bytes: u64,
 }
 
 impl BufferPool {
-    /// A pool for at most `in_use_at_most` batches at a time.
+    /// A pool for at most `in_use_at_most` batches at a time, of memory of the heap.
     pub fn new(in_use_at_most: usize) -> Self {
+        Self::of(Arc::new(Pageable), in_use_at_most)
+    }
+
+    /// A pool of memory of `allocator`'s.
+    pub(crate) fn of(allocator: Arc<dyn HostAllocator>, in_use_at_most: usize) -> Self {
         BufferPool(Arc::new(Pool {
-            in_use_at_most: in_use_at_most.clamp(1, MOST_RESERVED),
-            fields: Mutex::new(Vec::new()),
+            allocator,
+            in_use_at_most: AtomicUsize::new(in_use_at_most.clamp(1, MOST_RESERVED)),
+            shelf: Mutex::default(),
             reserve: AtomicUsize::new(usize::MAX),
+            held_bytes: Arc::default(),
             allocated: AtomicU64::new(0),
             leased: AtomicU64::new(0),
             returned: AtomicU64::new(0),
         }))
     }
 
+    /// Whether a device copies from its buffers at full speed.
+    pub fn is_pinned(&self) -> bool {
+        self.0.allocator.is_pinned()
+    }
+
+    /// The loader can now have this many in use. The reserve of a field follows with its next lease.
+    pub(crate) fn set_in_use_at_most(&self, in_use_at_most: usize) {
+        self.0.in_use_at_most.store(in_use_at_most.clamp(1, MOST_RESERVED), Relaxed);
+    }
+
     /// A buffer of at least `bytes` bytes for a field.
     ///
     /// # Errors
     ///
-    /// If the system has no memory left.
+    /// If there is no memory left.
     pub(super) fn lease(&self, field: usize, bytes: usize) -> Result<Buffer> {
         let pool = &*self.0;
-        let capacity = rounded(bytes);
-        let mut fields = pool.fields();
-        let place = fields.iter().position(|known| known.id == field).unwrap_or_else(|| {
-            let reserve = (SMALL / capacity).min(MOST_SMALL).max(pool.in_use_at_most);
-            pool.reserve.fetch_min(reserve, Relaxed);
-            let free = (0..reserve).map_while(|_| pool.allocate(capacity)).collect();
-            fields.push(Field { id: field, reserve, free });
-            fields.len() - 1
+        let capacity = rounded(bytes).ok_or_else(|| no_buffer(bytes, None))?;
+        let mut shelf = pool.shelf();
+        let shelf = &mut *shelf;
+        let place = shelf.fields.iter().position(|known| known.id == field).unwrap_or_else(|| {
+            shelf.fields.push(Field { id: field, in_use_at_most: 0, reserve: 0, largest: 0, free: Vec::new() });
+            shelf.fields.len() - 1
         });
-        let free = &mut fields[place].free;
+        let known = &mut shelf.fields[place];
+        known.largest = known.largest.max(capacity);
+        let in_use_at_most = pool.in_use_at_most.load(Relaxed);
+        if known.in_use_at_most < in_use_at_most {
+            pool.fill(known, capacity, in_use_at_most);
+        }
+        let free = &mut known.free;
         // The smallest that is large enough, and of those the last; nearly always that is simply the last.
         let buffer = match free.last() {
             Some(last) if last.capacity() == capacity => free.pop(),
@@ -93,10 +144,15 @@ impl BufferPool {
                 fitting.min_by_key(|&i| free[i].capacity()).map(|i| free.remove(i))
             }
         };
-        drop(fields);
-        let buffer = buffer.or_else(|| pool.allocate(capacity)).ok_or_else(|| {
-            Error::new(ErrorKind::Limit, format!("no memory for a batch buffer of {bytes} bytes: use smaller batches"))
-        })?;
+        let buffer = match buffer {
+            Some(buffer) => buffer,
+            None => {
+                free.extend(pool.allocate(capacity, 1).map_err(|error| no_buffer(bytes, Some(error)))?);
+                free.pop().expect("a block has room for one buffer at least")
+            }
+        };
+        shelf.live_bytes += buffer.capacity() as u64;
+        shelf.peak_bytes = shelf.peak_bytes.max(shelf.live_bytes);
         pool.leased.fetch_add(1, Relaxed);
         Ok(buffer)
     }
@@ -104,13 +160,15 @@ impl BufferPool {
     pub(super) fn give_back(&self, field: usize, buffer: Buffer) {
         let pool = &*self.0;
         pool.returned.fetch_add(1, Relaxed);
-        let mut fields = pool.fields();
-        let Some(field) = fields.iter_mut().find(|known| known.id == field) else { return };
+        let mut shelf = pool.shelf();
+        shelf.live_bytes -= buffer.capacity() as u64;
+        let Some(field) = shelf.fields.iter_mut().find(|known| known.id == field) else { return };
         field.free.push(buffer);
         if field.free.len() > field.reserve {
-            let smallest = (0..field.free.len()).min_by_key(|&i| field.free[i].capacity());
-            let surplus = smallest.map(|i| field.free.remove(i));
-            drop(fields);
+            // Of the smallest, one that shares its block with the fewest: that is what frees memory.
+            let worth = |&i: &usize| (field.free[i].capacity(), field.free[i].slab_buffers());
+            let surplus = (0..field.free.len()).min_by_key(worth).map(|i| field.free.remove(i));
+            drop(shelf);
             drop(surplus); // unmapping may take a while
         }
     }
@@ -120,24 +178,47 @@ impl BufferPool {
         Some(self.0.reserve.load(Relaxed)).filter(|&reserve| reserve < usize::MAX)
     }
 
+    /// The bytes of the buffers of a batch, each field as large as it has ever been; 0 before the first.
+    #[allow(dead_code)]
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.0.shelf().fields.iter().map(|field| field.largest).sum()
+    }
+
     pub(crate) fn counts(&self) -> PoolCounts {
         let load = |counter: &AtomicU64| counter.load(Relaxed);
         // A buffer is leased before it is returned: read in the other order, so that live ones are never negative.
         let returned = load(&self.0.returned);
-        PoolCounts { allocated: load(&self.0.allocated), leased: load(&self.0.leased), returned }
+        let (allocated, leased) = (load(&self.0.allocated), load(&self.0.leased));
+        let shelf = self.0.shelf();
+        let (live_bytes, peak_bytes) = (shelf.live_bytes, shelf.peak_bytes);
+        PoolCounts { allocated, leased, returned, held_bytes: load(&self.0.held_bytes), live_bytes, peak_bytes }
     }
 }
 
 impl Pool {
-    fn fields(&self) -> MutexGuard<'_, Vec<Field>> {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // Nothing under this lock can panic half-way through a change, so a poisoned list is still a sound one.
-        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn allocate(&self, capacity: usize) -> Option<Buffer> {
-        let buffer = Buffer::allocate(capacity)?;
-        self.allocated.fetch_add(1, Relaxed);
-        Some(buffer)
+    /// Fills the reserve of a field with buffers of `capacity` bytes. Where there is no memory for all of them, there are
+    /// fewer, and leases will tell.
+    fn fill(&self, field: &mut Field, capacity: usize, in_use_at_most: usize) {
+        let wanted = (SMALL / capacity).min(MOST_SMALL).max(in_use_at_most);
+        // Those in use are among the wanted. (Where they are kept by the consumer, they will be allocated when missed.)
+        let missing = wanted.saturating_sub(field.reserve);
+        let blocks = cheapest_blocks(missing, capacity, |bytes| self.allocator.footprint(bytes));
+        field.free.extend(blocks.into_iter().map_while(|count| self.allocate(capacity, count).ok()).flatten());
+        field.in_use_at_most = in_use_at_most;
+        // What a block has room for beyond what was asked is kept as well: freeing it would free no memory.
+        field.reserve = wanted.max(field.reserve).max(field.free.len());
+        self.reserve.fetch_min(wanted, Relaxed);
+    }
+
+    fn allocate(&self, capacity: usize, count: usize) -> Result<Vec<Buffer>> {
+        let buffers: Vec<_> = Buffer::allocate(&self.allocator, capacity, count, &self.held_bytes)?.collect();
+        self.allocated.fetch_add(buffers.len() as u64, Relaxed);
+        Ok(buffers)
     }
 }
 
@@ -147,14 +228,34 @@ impl std::fmt::Debug for BufferPool {
     }
 }
 
+#[cold]
+fn no_buffer(bytes: usize, source: Option<Error>) -> Error {
+    let cause = source.map(|error| format!(" ({error})")).unwrap_or_default();
+    Error::new(ErrorKind::Limit, format!("no memory for a batch buffer of {bytes} bytes{cause}: use smaller batches"))
+}
+
 /// The size a buffer for `bytes` bytes has: eight steps between powers of two, so that batches whose size varies
-/// (padded ones) soon find room in each other's buffers, at the price of an eighth.
-fn rounded(bytes: usize) -> usize {
-    if bytes > isize::MAX as usize / 2 {
-        return bytes; // cannot be allocated, which is for the allocator to say
-    }
+/// (padded ones) soon find room in each other's buffers, at the price of an eighth. `None` if there is no such size.
+fn rounded(bytes: usize) -> Option<usize> {
     let bytes = bytes.max(64);
-    bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(64))
+    bytes.checked_next_multiple_of((bytes.checked_next_power_of_two()? / 16).max(64))
+}
+
+/// How many buffers of `capacity` bytes to cut from each of the blocks that have room for `buffers` of them and take the
+/// fewest bytes together. Of two ways that take as many, the one with the smaller blocks.
+fn cheapest_blocks(buffers: usize, capacity: usize, footprint: impl Fn(usize) -> usize) -> Vec<usize> {
+    if footprint(capacity) <= capacity {
+        return vec![1; buffers]; // nothing is wasted that larger blocks could save
+    }
+    // The cheapest way for each number of buffers follows from those for fewer.
+    let mut ways = vec![(0, 0)]; // the bytes for so many buffers, and how many of them are in the last block
+    for count in 1..=buffers {
+        let with_last =
+            |last: usize| (footprint(capacity.saturating_mul(last)).saturating_add(ways[count - last].0), last);
+        ways.push((1..=count).map(with_last).min().unwrap_or((0, 0)));
+    }
+    let mut left = buffers;
+    std::iter::from_fn(|| (left > 0).then(|| ways[left].1).inspect(|last| left -= last)).collect()
 }
 
 #[cfg(test)]
@@ -175,7 +276,95 @@ mod tests {
         for _ in 0..100 {
             cycle(&pool, 0, &[LARGE; 3]);
         }
-        assert_eq!(pool.counts(), PoolCounts { allocated: 3, leased: 300, returned: 300 });
+        let counts = pool.counts();
+        assert_eq!((counts.allocated, counts.leased, counts.returned), (3, 300, 300));
+        let bytes = 3 * LARGE as u64;
+        assert_eq!((counts.held_bytes, counts.live_bytes, counts.peak_bytes), (bytes, 0, bytes));
+    }
+
+    /// The heap, in powers of two.
+    struct Doubling;
+
+    // SAFETY: the heap's memory.
+    unsafe impl HostAllocator for Doubling {
+        fn allocate(&self, bytes: usize) -> Result<std::ptr::NonNull<u8>> {
+            assert!(bytes.is_power_of_two());
+            Pageable.allocate(bytes)
+        }
+
+        unsafe fn deallocate(&self, block: std::ptr::NonNull<u8>, bytes: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { Pageable.deallocate(block, bytes) }
+        }
+
+        fn footprint(&self, bytes: usize) -> usize {
+            bytes.next_power_of_two()
+        }
+
+        fn is_pinned(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn where_blocks_come_in_powers_of_two_buffers_share_those_that_waste_least() {
+        const IMAGES: usize = 64 * 3 * 224 * 224 * 4;
+        for (buffers, mebibytes) in [(1, 64), (2, 128), (3, 128), (4, 192), (5, 256), (6, 256), (9, 384), (12, 512)] {
+            let pool = BufferPool::of(Arc::new(Doubling), buffers);
+            for _ in 0..3 {
+                cycle(&pool, 0, &vec![IMAGES; buffers]);
+            }
+            let counts = pool.counts();
+            assert_eq!((counts.held_bytes >> 20, counts.allocated), (mebibytes, buffers as u64), "{buffers}");
+            assert!(pool.is_pinned());
+        }
+    }
+
+    #[test]
+    fn the_blocks_are_the_cheapest_of_all_ways_and_never_more_than_one_by_one() {
+        /// All ways to write `buffers` as a sum.
+        fn ways(buffers: usize) -> Vec<Vec<usize>> {
+            match buffers {
+                0 => vec![vec![]],
+                _ => (1..=buffers)
+                    .flat_map(|last| {
+                        ways(buffers - last).into_iter().map(move |mut way| {
+                            way.push(last);
+                            way
+                        })
+                    })
+                    .collect(),
+            }
+        }
+        for capacity in [64, 192, 320, 576, 640, 1088] {
+            let cost = |way: &[usize]| way.iter().map(|&count| (count * capacity).next_power_of_two()).sum::<usize>();
+            for buffers in 1..=10 {
+                let blocks = cheapest_blocks(buffers, capacity, usize::next_power_of_two);
+                assert_eq!(blocks.iter().sum::<usize>(), buffers);
+                assert_eq!(cost(&blocks), ways(buffers).iter().map(|way| cost(way)).min().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_kept_batch_made_the_pool_allocate_is_freed_and_the_shared_blocks_are_not() {
+        let pool = BufferPool::of(Arc::new(Doubling), 3);
+        let bytes = 40 << 20;
+        cycle(&pool, 0, &[bytes; 3]);
+        let warm = pool.counts().held_bytes;
+        cycle(&pool, 0, &[bytes; 5]);
+        assert_eq!((pool.counts().held_bytes, warm), (warm, 128 << 20));
+    }
+
+    #[test]
+    fn a_loader_that_runs_further_ahead_gets_its_reserve_with_the_next_lease() {
+        let pool = BufferPool::new(3);
+        cycle(&pool, 0, &[LARGE; 3]);
+        pool.set_in_use_at_most(7);
+        cycle(&pool, 0, &[LARGE]);
+        assert_eq!(pool.counts().allocated, 7);
+        cycle(&pool, 0, &[LARGE; 7]);
+        assert_eq!(pool.counts().allocated, 7);
     }
 
     #[test]
@@ -195,7 +384,7 @@ mod tests {
         let pool = BufferPool::new(2);
         cycle(&pool, 0, &[LARGE; 5]);
         assert_eq!(pool.counts().allocated, 5);
-        assert_eq!(pool.0.fields()[0].free.len(), 2);
+        assert_eq!(pool.0.shelf().fields[0].free.len(), 2);
     }
 
     #[test]
@@ -211,7 +400,7 @@ mod tests {
         }
         // At the most one more for each of the two: the largest may not have met the second largest before.
         assert!(pool.counts().allocated <= warm + 2, "{} after {warm}", pool.counts().allocated);
-        assert_eq!(pool.0.fields()[0].free.len(), 2);
+        assert_eq!(pool.0.shelf().fields[0].free.len(), 2);
     }
 
     #[test]
@@ -227,7 +416,7 @@ mod tests {
     #[test]
     fn rounding_wastes_at_most_an_eighth() {
         for bytes in (1..5000).chain([38_535_168, (1 << 30) + 1]) {
-            let capacity = rounded(bytes);
+            let capacity = rounded(bytes).unwrap();
             assert!(capacity >= bytes && capacity.is_multiple_of(64), "{bytes} -> {capacity}");
             assert!(capacity - bytes <= (bytes / 8).max(64), "{bytes} -> {capacity}");
         }

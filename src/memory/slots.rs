@@ -203,7 +203,16 @@ impl BatchMemory {
 
     /// The first element. Null-free and aligned also for an empty batch of samples without elements.
     pub(super) fn start(&self) -> NonNull<u8> {
-        self.block.get().expect("only a finished batch is read").buffer.start()
+        self.buffer().start()
+    }
+
+    /// Whether a device copies from it at full speed.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.buffer().is_pinned()
+    }
+
+    fn buffer(&self) -> &Buffer {
+        &self.block.get().expect("only a finished batch is read").buffer
     }
 }
 
