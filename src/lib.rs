@@ -68,6 +68,7 @@
 
 mod collate;
 mod dataset;
+mod device;
 mod error;
 mod fingerprint;
 #[cfg(feature = "vision")]
@@ -90,10 +91,11 @@ pub use collate::{CutMix, CutMixPart};
 pub use dataset::{Concat, ConcatDataset, Dataset, InMemory, IterableDataset, Map, SplitLengths, Subset};
 #[cfg(feature = "vision")]
 pub use dataset::{Idx, ImageFolder};
+pub use device::{DevicePrefetcher, Transfer};
 pub use error::{Error, ErrorKind, Result};
 pub use ledger::Ledger;
 pub use loader::{
-    Epoch, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
+    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
 };
 pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostAllocator, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};

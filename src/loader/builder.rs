@@ -7,14 +7,13 @@ use std::time::Duration;
 use super::indexed::Data;
 use super::line::Shared;
 use super::orders::Orders;
-use super::pace::Pace;
 use super::settings::{Ordering, Seeding, Settings};
 use super::watch::Watch;
 use super::{Loader, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
 use crate::error::Result;
-use crate::memory::BufferPool;
+use crate::memory::HostAllocator;
 use crate::rng::Generator;
 use crate::sampler::{BatchSampler, Distributed, Sampler};
 use crate::stats::Counters;
@@ -118,6 +117,34 @@ impl<D, C> LoaderBuilder<D, C> {
     /// takes the time.
     pub fn prefetch_batches(mut self, prefetch_batches: usize) -> Self {
         self.settings.prefetch_batches = Some(prefetch_batches);
+        self
+    }
+
+    /// How many bytes of batches may be in the making or waiting at a time, instead of
+    /// [`prefetch_batches`](LoaderBuilder::prefetch_batches); one batch always may.
+    ///
+    /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as no
+    /// batch is more than twice as large as all before it. What counts are batch buffers ([`HostTensor`](crate::HostTensor));
+    /// of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report them, with those that the consumer has.
+    pub fn prefetch_bytes(mut self, prefetch_bytes: usize) -> Self {
+        self.settings.prefetch_bytes = Some(prefetch_bytes);
+        self
+    }
+
+    /// Makes batches in memory of `allocator` (default: of the heap). For page-locked memory of libtorch's, see
+    #[cfg_attr(feature = "tch", doc = "[`pin_memory`](LoaderBuilder::pin_memory).")]
+    #[cfg_attr(not(feature = "tch"), doc = "`pin_memory`, feature `tch`.")]
+    pub fn allocator(self, allocator: impl HostAllocator) -> Self {
+        let allocator = Arc::new(allocator);
+        self.memory(move || Ok(Some(allocator)))
+    }
+
+    /// Makes batches in memory that `find` finds when the loader is built.
+    pub(crate) fn memory(
+        mut self,
+        find: impl FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.memory = Some(Box::new(find));
         self
     }
 
@@ -234,7 +261,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// # Errors
     ///
     /// If a count is 0, two settings contradict each other, an empty dataset is to be shuffled (all as in torch), the
-    /// threads cannot be started, or `worker_init_fn` fails.
+    /// threads cannot be started, `worker_init_fn` fails, or there is no memory of the kind that was asked for.
     pub fn build(self) -> Result<Loader<D, C>>
     where
         C: Collate<D::Sample> + 'static,
@@ -245,17 +272,15 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
         let in_order = !settings.out_of_order;
-        let pace = Pace::new(num_workers, settings.prefetch_batches, settings.chunk_size);
-        // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
-        let ahead = pace.prefetch_batches().min(settings.most_batches(len));
+        let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len))?;
         let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
             data: Arc::new(Data { dataset: self.dataset, len, seed, fingerprint: OnceLock::new() }),
             shared: Arc::new(Shared {
                 collate: self.collate,
                 pace,
-                buffers: BufferPool::new(ahead.saturating_add(2)),
-                counters: Counters::default(),
+                buffers,
+                counters: Arc::new(Counters::default()),
                 watch: timeout.map(|_| Watch::new(num_workers)),
             }),
             orders: Arc::new(Orders::new(sampler, distributed, len)),

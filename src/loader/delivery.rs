@@ -1,8 +1,9 @@
 //! `Delivery`: finished batches, from the channel to the consumer, in order or as they come.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
@@ -93,20 +94,7 @@ impl<B> Delivery<B> {
 
     /// Waits for the workers to finish something, until `deadline` at the longest.
     pub(super) fn wait(&self, workers: &WorkerPool, deadline: Option<Instant>) -> Option<Finished<B>> {
-        // On a thread of the pool itself, waiting could mean waiting for ourselves.
-        while workers.is_current() {
-            let patience = if workers.help() { Duration::ZERO } else { Duration::from_millis(1) };
-            match self.finished.recv_timeout(patience) {
-                Ok(finished) => return Some(finished),
-                Err(_) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return None,
-                Err(_) => {}
-            }
-        }
-        let received = match deadline {
-            None => self.finished.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(deadline) => self.finished.recv_deadline(deadline),
-        };
-        match received {
+        match workers.receive(&self.finished, deadline) {
             Ok(finished) => Some(finished),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
@@ -114,8 +102,10 @@ impl<B> Delivery<B> {
     }
 }
 
-/// The time of an epoch, and what came of each call of `next()`.
-pub(super) struct Clock {
+/// The time of an epoch as its consumer sees it, and what came of each call of `next()`.
+#[derive(Debug)]
+pub struct Clock {
+    counters: Arc<Counters>,
     /// Up to when the time is counted.
     counted: Instant,
     /// Whether the end was reported, and no more time counts.
@@ -123,12 +113,18 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        Clock { counted: Instant::now(), ended: false }
+    pub(super) fn start(counters: &Arc<Counters>) -> Self {
+        Clock { counters: Arc::clone(counters), counted: Instant::now(), ended: false }
+    }
+
+    /// The consumer waited since then.
+    pub(crate) fn waited(&self, since: Instant) {
+        self.counters.consumer_wait_ns.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
     }
 
     /// `next()` returns this.
-    pub(super) fn returned<B>(&mut self, counters: &Counters, result: &Option<Result<B>>) {
+    pub(crate) fn returned<B>(&mut self, result: &Option<Result<B>>) {
+        let counters = &*self.counters;
         let returned = Instant::now();
         if !self.ended {
             counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);

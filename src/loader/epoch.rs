@@ -1,9 +1,8 @@
 //! `Epoch`: the consumer's end of the line.
 
-use std::collections::BTreeSet;
 use std::iter::empty as none;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -11,8 +10,9 @@ use crossbeam_channel::{bounded, unbounded};
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
 use super::line::{Line, Source};
+use super::mark::Mark;
 use super::orders::Orders;
-use super::state::OutOfOrder;
+use super::pace::OnTheWay;
 use super::watch::timed_out;
 use super::{Loader, LoaderState, WorkerPool};
 use crate::collate::Collate;
@@ -26,8 +26,8 @@ use crate::sampler::{Batches, Run};
 /// An `Err` is one batch that could not be made; the iteration goes on behind it. Dropping an epoch early cancels
 /// what has not started and does not wait for what has.
 pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample>> {
-    line: Arc<Line<Indexed<D>, C>>,
-    workers: Option<WorkerPool>,
+    pub(super) line: Arc<Line<Indexed<D>, C>>,
+    pub(super) workers: Option<WorkerPool>,
     orders: Arc<Orders>,
     delivery: Delivery<C::Batch>,
     queued: usize,
@@ -36,7 +36,8 @@ pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample>> {
     /// What became of the order, if there is none.
     failure: Option<Error>,
     timeout: Option<Duration>,
-    clock: Clock,
+    /// `None` once somebody else keeps the consumer's time.
+    pub(super) clock: Option<Clock>,
 }
 
 impl<D, C> Epoch<D, C>
@@ -54,8 +55,8 @@ where
 
     /// Gives the batches `batches` of epoch `epoch`, after the error that kept it from having any.
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
-        let clock = Clock::start();
         let shared = Arc::clone(&loader.shared);
+        let clock = Some(Clock::start(&shared.counters));
         // Each message is at least one batch in flight, so there are never more messages than batches. A channel with room
         // for all needs no allocation for each; one for more than anybody has is not worth the room.
         let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
@@ -68,6 +69,7 @@ where
                 shared,
                 has_workers: loader.workers.is_some(),
                 cancelled: AtomicBool::new(false),
+                made: AtomicUsize::new(0),
                 finished: sender,
             }),
             workers: loader.workers.clone(),
@@ -103,30 +105,30 @@ where
     /// # Ok::<(), sutler::Error>(())
     /// ```
     pub fn state(&self) -> LoaderState {
-        let (batches, delivered) = (self.batches(), self.delivery.delivered());
-        let first = batches.number(delivered.first);
-        let beyond = delivered.beyond.iter().map(|&batch| batches.number(batch));
-        let beyond: BTreeSet<usize> = beyond.chain(batches.had_beyond(first)).collect();
-        // Out of order, ranks do not stand at the same place: the state is then this rank's alone.
-        let dealing = batches.dealing();
-        let is_own = !self.delivery.is_in_order() && dealing.world_size > 1;
-        let out_of_order = (!beyond.is_empty() || is_own)
-            .then(|| OutOfOrder { batches: beyond.iter().map(|batch| batch - first).collect(), dealing });
-        let state = LoaderState::new(&self.line.source.data, &self.orders, self.line.source.epoch, batches);
-        LoaderState { position: batches.reached(first), out_of_order, ..state }
+        self.mark().state()
     }
 
     /// The indices of the samples of the batch that `next()` gave last, whether it could be made or not; none before the
     /// first.
     pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        let run = self.last.unwrap_or_default();
-        (0..run.len).map(move |slot| self.batches().index_at(run.place(slot)))
+        self.line.source.indices(self.last)
     }
 
     /// How many samples at the end of the batch that `next()` gave last are padding: there only so that all ranks have
     /// equally many.
     pub fn padding(&self) -> usize {
-        self.last.map_or(0, |run| run.len - run.valid)
+        self.last.map_or(0, |run| run.padding())
+    }
+
+    /// Where it stands.
+    pub(super) fn mark(&self) -> Mark<D, C> {
+        Mark {
+            line: Arc::clone(&self.line),
+            orders: Arc::clone(&self.orders),
+            in_order: self.delivery.is_in_order(),
+            delivered: self.delivery.delivered().clone(),
+            last: self.last,
+        }
     }
 
     /// What [`masked`](Epoch::masked) adds to a batch.
@@ -157,12 +159,13 @@ where
             return;
         }
         let pace = &line.shared.pace;
-        let window = pace.window(line.source.capacity, &line.shared.buffers);
+        let delivered = self.delivery.delivered().count();
+        let on_the_way = OnTheWay { made: line.made.load(Relaxed), delivered };
+        let window = pace.window(line.source.capacity, &line.shared.buffers, on_the_way);
         let job = pace.job(line.source.capacity, window);
         let batches_per_job = job.batches();
         let half = batches.div_ceil(2);
         let before = self.queued;
-        let delivered = self.delivery.delivered().count();
         while self.queued < batches {
             let room = window.saturating_sub(self.queued - delivered);
             let rest = batches - self.queued;
@@ -176,28 +179,32 @@ where
         }
     }
 
-    /// The next batch to deliver, or that it did not come in time.
-    fn take(&mut self) -> Result<C::Batch> {
+    /// The next batch to deliver, or that it did not come in time; `None` if the epoch was stopped meanwhile.
+    fn take(&mut self) -> Option<Result<C::Batch>> {
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let in_time = self.wait(waiting);
-            let waited = waiting.elapsed();
-            self.line.shared.counters.consumer_wait_ns.fetch_add(waited.as_nanos() as u64, Relaxed);
+            if let Some(clock) = &self.clock {
+                clock.waited(waiting);
+            }
+            if self.line.is_cancelled() {
+                return None;
+            }
             if !in_time {
                 let watch = &self.line.shared.watch;
-                return Err(timed_out(self.timeout, watch, |name| self.line.path(name)));
+                return Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name))));
             }
         }
         let (batch, result) = self.delivery.pop().expect("the next batch is ready");
         self.last = Some(self.batches().run(batch));
         self.queue();
-        result
+        Some(result)
     }
 
-    /// Waits until the next batch is ready; false if the time is up before.
+    /// Waits until the next batch is ready, or the epoch is stopped; false if the time is up before.
     fn wait(&mut self, from: Instant) -> bool {
         let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
-        while !self.delivery.is_ready() {
+        while !self.delivery.is_ready() && !self.line.is_cancelled() {
             let finished = match &self.workers {
                 Some(workers) => self.delivery.wait(workers, deadline),
                 None => {
@@ -218,7 +225,7 @@ where
     }
 
     fn is_over(&self) -> bool {
-        self.delivery.delivered().count() == self.batches().len()
+        self.line.is_cancelled() || self.delivery.delivered().count() == self.batches().len()
     }
 }
 
@@ -230,15 +237,14 @@ where
     type Item = Result<C::Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let result = if let Some(error) = self.failure.take() {
-            Some(Err(error))
-        } else if !self.is_over() {
-            Some(self.take())
-        } else {
-            None
+        let result = match self.failure.take() {
+            Some(error) => Some(Err(error)),
+            None if self.is_over() => None,
+            None => self.take(),
         };
-
-        self.clock.returned(&self.line.shared.counters, &result);
+        if let Some(clock) = &mut self.clock {
+            clock.returned(&result);
+        }
         result
     }
 

@@ -46,6 +46,14 @@ pub(super) struct Indexed<D> {
     pub(super) capacity: usize,
 }
 
+impl<D> Indexed<D> {
+    /// The indices of the samples of a batch.
+    pub(super) fn indices(&self, batch: Option<Run>) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let run = batch.unwrap_or_default();
+        (0..run.len).map(move |slot| self.batches.index_at(run.place(slot)))
+    }
+}
+
 impl<D: Dataset + 'static> Source for Indexed<D> {
     type Sample = D::Sample;
     type Work = Run;

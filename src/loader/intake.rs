@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
 use super::line::{Finished, Line, discard, guarded};
-use super::pace::{JOB, Job, Pace};
+use super::pace::{Ahead, JOB, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -114,7 +114,7 @@ where
             interleave: loader.interleave,
             batch_size: loader.batch_size,
             drop_last: loader.drop_last,
-            reading: Pace::new(0, None, None),
+            reading: Pace::new(0, Ahead::default(), None),
             delivered: AtomicUsize::new(0),
         }
     }
@@ -125,8 +125,11 @@ where
         self.rotation().after.pop_front()
     }
 
-    /// Whether all batches were delivered.
+    /// Whether all batches were delivered, or nobody wants them any more.
     pub(super) fn is_over(&self) -> bool {
+        if self.line.is_cancelled() {
+            return true;
+        }
         let rotation = self.rotation();
         rotation.ended && rotation.batches == self.delivered.load(Relaxed)
     }
@@ -177,7 +180,8 @@ where
 
     /// How many batches may be in the making or waiting.
     fn window(&self) -> usize {
-        self.line.shared.pace.window(self.batch_size, &self.line.shared.buffers)
+        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered: self.delivered.load(Relaxed) };
+        self.line.shared.pace.window(self.batch_size, &self.line.shared.buffers, on_the_way)
     }
 
     /// How many records to read at a time: the shard's part of a batch, and for records that take no time as many as make

@@ -1,6 +1,6 @@
 //! `IterableLoader`: loads batches of data that is read one record after another.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use crossbeam_channel::unbounded;
 use super::delivery::{Clock, Delivery};
 use super::intake::{Intake, Progress, shards_of};
 use super::line::{Line, Shared};
-use super::pace::Pace;
 use super::state::Unit;
 use super::streamed::Streamed;
 use super::watch::Watch;
@@ -18,7 +17,6 @@ use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::IterableDataset;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::memory::BufferPool;
 use crate::stats::{Counters, Stats};
 
 /// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
@@ -104,8 +102,7 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
-        let pace = Pace::new(num_workers, settings.prefetch_batches, None);
-        let buffers = BufferPool::new(pace.prefetch_batches().saturating_add(2));
+        let (pace, buffers) = settings.pace(num_workers, usize::MAX)?;
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
             fingerprint: OnceLock::new(),
@@ -113,7 +110,7 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
                 collate: self.collate,
                 pace,
                 buffers,
-                counters: Counters::default(),
+                counters: Arc::new(Counters::default()),
                 watch: timeout.map(|_| Watch::new(num_workers)),
             }),
             workers,
@@ -181,6 +178,11 @@ where
         self.workers.as_ref().map_or(0, WorkerPool::num_workers)
     }
 
+    /// Whether batches are in page-locked memory, from which a device copies at full speed.
+    pub fn is_pinned(&self) -> bool {
+        self.shared.buffers.is_pinned()
+    }
+
     /// The state before the next epoch. Within an epoch, [`IterableEpoch::state`].
     pub fn state(&self) -> LoaderState {
         self.state_of(self.next_epoch.load(Relaxed), &Progress::default())
@@ -199,6 +201,7 @@ where
             shared: Arc::clone(&self.shared),
             has_workers: self.workers.is_some(),
             cancelled: AtomicBool::new(false),
+            made: AtomicUsize::new(0),
             finished: sender,
         });
         let state = self.state_of(epoch, &progress);
@@ -209,7 +212,7 @@ where
             delivery: Delivery::new(finished, true),
             state,
             timeout: self.timeout,
-            clock: Clock::start(),
+            clock: Some(Clock::start(&self.shared.counters)),
         };
         epoch.pump();
         epoch

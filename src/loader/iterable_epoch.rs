@@ -23,7 +23,16 @@ pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + '
     /// After the batch that was delivered last.
     pub(super) state: LoaderState,
     pub(super) timeout: Option<Duration>,
-    pub(super) clock: Clock,
+    /// `None` once somebody else keeps the consumer's time.
+    pub(super) clock: Option<Clock>,
+}
+
+/// What came of waiting for a batch.
+enum Outcome {
+    Ready,
+    /// There is none any more.
+    Over,
+    Late,
 }
 
 impl<I, C> IterableEpoch<I, C>
@@ -45,30 +54,20 @@ where
 
     /// The next batch, or that it did not come in time; `None` at the end.
     fn take(&mut self) -> Option<Result<C::Batch>> {
-        let waiting = Instant::now();
-        let deadline = self.timeout.and_then(|timeout| waiting.checked_add(timeout));
-        let counters = &self.intake.line.shared.counters;
-        let mut waited = false;
-        while !self.delivery.is_ready() {
-            if self.intake.is_over() {
-                return None;
+        if !self.delivery.is_ready() {
+            let waiting = Instant::now();
+            let outcome = self.wait(waiting);
+            if let Some(clock) = &self.clock {
+                clock.waited(waiting);
             }
-            waited = true;
-            let finished = match &self.workers {
-                Some(workers) => self.delivery.wait(workers, deadline),
-                None => Some(self.intake.step()),
-            };
-            match finished {
-                Some(finished) => self.delivery.put(finished),
-                None => {
-                    counters.consumer_wait_ns.fetch_add(waiting.elapsed().as_nanos() as u64, Relaxed);
+            match outcome {
+                Outcome::Ready => {}
+                Outcome::Over => return None,
+                Outcome::Late => {
                     let line = &self.intake.line;
                     return Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name))));
                 }
             }
-        }
-        if waited {
-            counters.consumer_wait_ns.fetch_add(waiting.elapsed().as_nanos() as u64, Relaxed);
         }
         let (_, result) = self.delivery.pop().expect("the next batch is ready");
         if let Some(progress) = self.intake.deliver() {
@@ -77,6 +76,24 @@ where
         }
         self.pump();
         Some(result)
+    }
+
+    fn wait(&mut self, from: Instant) -> Outcome {
+        let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
+        while !self.delivery.is_ready() {
+            if self.intake.is_over() {
+                return Outcome::Over;
+            }
+            let finished = match &self.workers {
+                Some(workers) => self.delivery.wait(workers, deadline),
+                None => Some(self.intake.step()),
+            };
+            match finished {
+                Some(finished) => self.delivery.put(finished),
+                None => return Outcome::Late,
+            }
+        }
+        Outcome::Ready
     }
 }
 
@@ -89,7 +106,9 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         let result = self.take();
-        self.clock.returned(&self.intake.line.shared.counters, &result);
+        if let Some(clock) = &mut self.clock {
+            clock.returned(&result);
+        }
         result
     }
 }

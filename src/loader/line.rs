@@ -61,7 +61,8 @@ pub(super) struct Shared<C> {
     pub(super) collate: C,
     pub(super) pace: Pace,
     pub(super) buffers: BufferPool,
-    pub(super) counters: Counters,
+    /// Shared with whoever counts in the consumer's place.
+    pub(super) counters: Arc<Counters>,
     /// Who is loading what, where somebody may ask for it.
     pub(super) watch: Option<Watch>,
 }
@@ -74,6 +75,8 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) has_workers: bool,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
     pub(super) cancelled: AtomicBool,
+    /// How many batches were finished, or have failed.
+    pub(super) made: AtomicUsize,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
     pub(super) finished: Sender<Finished<C::Batch>>,
 }
@@ -339,14 +342,22 @@ where
         self.shared.counters.worked(samples, elapsed, shift);
     }
 
+    /// Ends the epoch early: nothing more is loaded, and whoever waits for a batch hears that there is none.
+    pub(super) fn stop(&self) {
+        self.cancelled.store(true, Relaxed);
+        // Where there is no room, there is something to wake up for.
+        let _ = self.finished.try_send(Finished { first: 0, results: Vec::new() });
+    }
+
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {
+        self.made.fetch_add(finished.results.len(), Relaxed);
         // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
         let _ = self.finished.send(finished);
     }
 }
 
 /// Runs user code; a panic becomes an error that says what panicked, and with which message.
-pub(super) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(doing, panic)))
 }
 

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::memory::HostTensor;
 
 /// An epoch whose batches come with a mask; made by [`Epoch::masked`].
-pub struct Masked<D: Dataset + 'static, C: Collate<D::Sample>>(Epoch<D, C>);
+pub struct Masked<D: Dataset + 'static, C: Collate<D::Sample>>(pub(super) Epoch<D, C>);
 
 impl<D, C> Epoch<D, C>
 where

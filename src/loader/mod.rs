@@ -3,11 +3,13 @@
 mod builder;
 mod delivery;
 mod epoch;
+mod feed;
 mod indexed;
 mod intake;
 mod iterable;
 mod iterable_epoch;
 mod line;
+mod mark;
 mod masked;
 mod orders;
 mod pace;
@@ -23,9 +25,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 pub use builder::LoaderBuilder;
+pub(crate) use delivery::Clock;
 pub use epoch::Epoch;
+pub use feed::Feed;
+pub(crate) use feed::Stop;
 pub use iterable::{Iterable, IterableLoader};
 pub use iterable_epoch::IterableEpoch;
+pub(crate) use line::guarded;
+pub(crate) use mark::Mark;
 pub use masked::Masked;
 pub use state::LoaderState;
 pub use workers::WorkerPool;
@@ -146,6 +153,11 @@ where
     /// How many threads load samples; 0 is the caller's own.
     pub fn num_workers(&self) -> usize {
         self.workers.as_ref().map_or(0, WorkerPool::num_workers)
+    }
+
+    /// Whether batches are in page-locked memory, from which a device copies at full speed.
+    pub fn is_pinned(&self) -> bool {
+        self.shared.buffers.is_pinned()
     }
 
     /// What the loader has done so far.

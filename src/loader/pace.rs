@@ -3,18 +3,39 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::memory::BufferPool;
+use crate::memory::{BufferPool, Small};
 
 /// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
 /// which this makes small; and a batch is late by at most about as much.
 pub(super) const JOB: Duration = Duration::from_micros(50);
-/// The furthest a loader runs ahead on its own account.
+/// The furthest a loader runs ahead on its own account: this many batches, of this many bytes.
 const MOST_AHEAD: usize = 256;
+const MOST_AHEAD_BYTES: usize = 8 << 20;
+
+/// How far to run ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// A batch more than there are workers, and where batches take microseconds, more.
+    #[default]
+    ByCost,
+    /// This many batches.
+    Batches(usize),
+    /// As many batches as have this many bytes.
+    Bytes(usize),
+}
+
+/// The batches on their way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnTheWay {
+    /// How many were made since the epoch began,
+    pub(super) made: usize,
+    /// and how many of them were delivered.
+    pub(super) delivered: usize,
+}
 
 pub(super) struct Pace {
     num_workers: usize,
-    /// `None`: by cost.
-    prefetch_batches: Option<usize>,
+    ahead: Ahead,
     chunk_size: Option<usize>,
     /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
     /// measurement of many, which does not matter.
@@ -41,26 +62,64 @@ impl Job {
 }
 
 impl Pace {
-    pub(super) fn new(num_workers: usize, prefetch_batches: Option<usize>, chunk_size: Option<usize>) -> Self {
-        Pace { num_workers, prefetch_batches, chunk_size, sample_cost: AtomicU64::new(0) }
+    pub(super) fn new(num_workers: usize, ahead: Ahead, chunk_size: Option<usize>) -> Self {
+        Pace { num_workers, ahead, chunk_size, sample_cost: AtomicU64::new(0) }
     }
 
-    /// How many batches may be ahead, where a batch is not a matter of microseconds.
-    pub(super) fn prefetch_batches(&self) -> usize {
-        self.prefetch_batches.unwrap_or(self.num_workers + 1)
+    /// How many batches may be ahead as long as nothing is known of them.
+    pub(super) fn at_first(&self) -> usize {
+        match self.ahead {
+            Ahead::ByCost => self.num_workers + 1,
+            Ahead::Batches(batches) => batches,
+            Ahead::Bytes(_) => 1,
+        }
     }
 
     /// How many batches may ever be ahead.
     pub(super) fn most_ahead(&self) -> usize {
-        self.prefetch_batches.unwrap_or(MOST_AHEAD.max(self.num_workers + 1))
+        match self.ahead {
+            Ahead::ByCost => MOST_AHEAD.max(self.num_workers + 1),
+            Ahead::Batches(batches) => batches,
+            Ahead::Bytes(_) => usize::MAX,
+        }
+    }
+
+    /// Which small buffers should be held ready.
+    pub(super) fn small_buffers(&self) -> Small {
+        match self.ahead {
+            Ahead::ByCost => Small { bytes: MOST_AHEAD_BYTES, buffers: MOST_AHEAD + 2 },
+            Ahead::Batches(_) | Ahead::Bytes(_) => Small::default(),
+        }
     }
 
     /// How many batches of `batch_size` samples may be ahead now.
-    pub(super) fn window(&self, batch_size: usize, buffers: &BufferPool) -> usize {
-        let base = self.prefetch_batches();
-        if self.prefetch_batches.is_some() {
-            return base;
+    pub(super) fn window(&self, batch_size: usize, buffers: &BufferPool, on_the_way: OnTheWay) -> usize {
+        match self.ahead {
+            Ahead::ByCost => self.window_by_cost(batch_size, buffers),
+            Ahead::Batches(batches) => batches,
+            Ahead::Bytes(budget) => self.window_of(budget, buffers, on_the_way),
         }
+    }
+
+    /// As many batches as `budget` bytes allow, and always one.
+    ///
+    /// A batch that waits counts as much as the largest so far. How large one in the making will be is not known: it counts
+    /// twice that. So the budget is exceeded by no more than a batch, even if all of them turn out to be twice as large as
+    /// any before; and where all are of one size, never.
+    fn window_of(&self, budget: usize, buffers: &BufferPool, OnTheWay { made, delivered }: OnTheWay) -> usize {
+        let largest = buffers.batch_bytes();
+        if largest == 0 {
+            // Batches that have no buffers have no bytes to count.
+            return if made == 0 { 1 } else { self.num_workers + 1 };
+        }
+        buffers.set_in_use_at_most(budget / largest + 2);
+        let waiting = made.saturating_sub(delivered);
+        let left = budget.saturating_add(largest).saturating_sub(waiting.saturating_mul(largest));
+        (waiting + left / largest.saturating_mul(2)).max(1)
+    }
+
+    fn window_by_cost(&self, batch_size: usize, buffers: &BufferPool) -> usize {
+        let base = self.at_first();
         let Some(samples) = self.samples_per_job() else { return base };
         // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
         // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
@@ -115,8 +174,10 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const STARTED: OnTheWay = OnTheWay { made: 0, delivered: 0 };
+
     fn pace(num_workers: usize) -> Pace {
-        Pace::new(num_workers, None, None)
+        Pace::new(num_workers, Ahead::ByCost, None)
     }
 
     #[test]
@@ -124,7 +185,7 @@ mod tests {
         let pace = pace(2);
         pace.measured(1, Duration::from_millis(1));
         assert_eq!(pace.job(64, 3), Job::Parts(1));
-        assert_eq!(pace.window(64, &BufferPool::new(5)), 3);
+        assert_eq!(pace.window(64, &BufferPool::new(5), STARTED), 3);
     }
 
     #[test]
@@ -139,15 +200,37 @@ mod tests {
         let pace = pace(2);
         pace.measured(1_000_000, Duration::from_millis(3));
         let buffers = BufferPool::new(5);
-        assert_eq!(pace.window(128, &buffers), 256);
+        assert_eq!(pace.window(128, &buffers, STARTED), 256);
         assert_eq!(pace.job(128, 256), Job::Batches(64));
     }
 
     #[test]
     fn what_the_user_sets_holds_whatever_the_cost() {
-        let pace = Pace::new(2, Some(4), Some(48));
+        let pace = Pace::new(2, Ahead::Batches(4), Some(48));
         pace.measured(1_000_000, Duration::from_millis(3));
-        assert_eq!(pace.window(128, &BufferPool::new(6)), 4);
+        assert_eq!(pace.window(128, &BufferPool::new(6), STARTED), 4);
         assert_eq!(pace.job(128, 4), Job::Parts(43));
+    }
+
+    #[test]
+    fn a_budget_of_bytes_counts_what_is_in_the_making_twice_and_always_allows_a_batch() {
+        /// A pool that a batch of so many bytes was made of.
+        fn pool_of(bytes: usize) -> BufferPool {
+            let buffers = BufferPool::new(1);
+            let rng = &crate::rng::SampleRng::new(0, 0, 0);
+            let plan = crate::memory::BatchPlan { len: 1, capacity: 1, buffers: &buffers, field: 0, rng };
+            crate::memory::Slots::<u8>::new(plan).push(&[bytes].into()).unwrap();
+            buffers
+        }
+        let window = |budget, made| {
+            let pace = Pace::new(4, Ahead::Bytes(budget), None);
+            pace.window(64, &pool_of(1024), OnTheWay { made, delivered: 0 })
+        };
+        // With nothing waiting, 2 * making <= 8 + 1; with all that fit waiting, no more.
+        assert_eq!((window(8 << 10, 0), window(8 << 10, 7), window(8 << 10, 8)), (4, 8, 8));
+        assert_eq!((window(100, 0), window(100, 1), window(1024, 0), window(2047, 0)), (1, 1, 1, 1));
+        let pace = Pace::new(4, Ahead::Bytes(1 << 20), None);
+        assert_eq!(pace.window(64, &BufferPool::new(1), STARTED), 1); // nothing is known
+        assert_eq!(pace.window(64, &BufferPool::new(1), OnTheWay { made: 1, delivered: 1 }), 5); // nothing to count
     }
 }

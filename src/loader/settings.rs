@@ -1,10 +1,13 @@
 //! `Settings`: what a loader was told, apart from types; which of it contradicts which; and the order it makes.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkerPool;
+use super::pace::{Ahead, Pace};
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{BufferPool, HostAllocator};
 use crate::rng::Generator;
 use crate::sampler::{BatchSampler, Distributed, DistributedSampler, RandomSampler, Sampler, SequentialSampler};
 
@@ -25,12 +28,17 @@ pub(super) struct Settings {
     pub(super) worker_init_fn: Option<Box<dyn Fn(usize) -> Result<()> + Send + Sync>>,
     pub(super) persistent_workers: bool,
     pub(super) prefetch_batches: Option<usize>,
+    pub(super) prefetch_bytes: Option<usize>,
+    pub(super) memory: Option<Memory>,
     pub(super) chunk_size: Option<usize>,
     pub(super) drop_last: bool,
     pub(super) out_of_order: bool,
     pub(super) interleave: Option<usize>,
     pub(super) timeout: Option<Duration>,
 }
+
+/// Finds out which memory batches have, when the loader is built; `None` is the heap.
+pub(super) type Memory = Box<dyn FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync>;
 
 /// Where random numbers come from.
 pub(super) enum Seeding {
@@ -61,6 +69,7 @@ impl Settings {
         let wrong = [
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
+            (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
             (self.chunk_size == Some(0), "chunk_size must be at least 1"),
             (self.interleave == Some(0), "interleave must be at least 1"),
             (
@@ -97,6 +106,15 @@ impl Settings {
                  least 1, or leave it out",
             ),
             (
+                self.prefetch_bytes.is_some() && !has_workers,
+                "prefetch_bytes needs workers: without, each batch is made when it is asked for. Set num_workers to at \
+                 least 1, or leave it out",
+            ),
+            (
+                self.prefetch_bytes.is_some() && self.prefetch_batches.is_some(),
+                "prefetch_bytes excludes prefetch_batches: each says how far to run ahead. Leave one of them out",
+            ),
+            (
                 self.persistent_workers && !has_workers,
                 "persistent_workers needs workers. Set num_workers to at least 1, or leave it out",
             ),
@@ -131,6 +149,25 @@ impl Settings {
             workers.init(init)?;
         }
         Ok(workers)
+    }
+
+    /// How far to run ahead, and the buffers for it; an epoch has no more than `most_batches`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory of the kind that was asked for.
+    pub(super) fn pace(&mut self, num_workers: usize, most_batches: usize) -> Result<(Pace, BufferPool)> {
+        let ahead = match (self.prefetch_batches, self.prefetch_bytes) {
+            (Some(batches), _) => Ahead::Batches(batches),
+            (None, Some(bytes)) => Ahead::Bytes(bytes),
+            (None, None) => Ahead::ByCost,
+        };
+        let pace = Pace::new(num_workers, ahead, self.chunk_size);
+        let allocator = self.memory.take().map_or(Ok(None), |find| find())?;
+        // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
+        let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
+        let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());
+        Ok((pace, buffers))
     }
 
     /// How long to wait for a batch; `None` is for ever, as 0 is in torch.
@@ -194,6 +231,7 @@ impl std::fmt::Debug for Settings {
             .field("distributed", &self.distributed)
             .field("num_workers", &self.num_workers)
             .field("prefetch_batches", &self.prefetch_batches)
+            .field("prefetch_bytes", &self.prefetch_bytes)
             .field("drop_last", &self.drop_last)
             .field("in_order", &!self.out_of_order)
             .finish_non_exhaustive()

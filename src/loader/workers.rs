@@ -1,6 +1,9 @@
 //! `WorkerPool`: the threads, which loaders may share.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::line::guarded;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,16 +61,21 @@ impl WorkerPool {
         self.0.spawn_fifo(job);
     }
 
-    /// On one of the pool's own threads: runs some queued job, if there is one. Elsewhere: false at once.
+    /// Waits for what the workers bring about, until `deadline` at the longest.
     ///
-    /// Whoever iterates over a loader on a thread of its pool must not wait there for work that only this thread
-    /// may be free to do.
-    pub(super) fn help(&self) -> bool {
-        matches!(self.0.yield_now(), Some(rayon::Yield::Executed))
-    }
-
-    /// Whether the current thread is one of the pool's.
-    pub(super) fn is_current(&self) -> bool {
-        self.0.current_thread_index().is_some()
+    /// On one of the pool's own threads, waiting could mean waiting for work that only this thread is free to do: there it
+    /// does queued jobs meanwhile.
+    pub(crate) fn receive<T>(&self, receiver: &Receiver<T>, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        while self.0.current_thread_index().is_some() {
+            let helped = matches!(self.0.yield_now(), Some(rayon::Yield::Executed));
+            match receiver.recv_timeout(if helped { Duration::ZERO } else { Duration::from_millis(1) }) {
+                Err(RecvTimeoutError::Timeout) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                received => return received,
+            }
+        }
+        match deadline {
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(deadline) => receiver.recv_deadline(deadline),
+        }
     }
 }

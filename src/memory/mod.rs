@@ -26,5 +26,6 @@ pub use half::{Bf16, F16};
 pub use host_tensor::HostTensor;
 pub use plan::BatchPlan;
 pub use pool::BufferPool;
+pub(crate) use pool::Small;
 pub use shape::Shape;
 pub use slots::Slots;

@@ -8,11 +8,6 @@ use super::allocator::Pageable;
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Small buffers are held ready up to this many bytes, so that a loader may run far ahead with small batches.
-const SMALL: usize = 8 << 20;
-/// … and up to this many pieces.
-const MOST_SMALL: usize = 258;
-
 /// No more buffers of a field are reserved than this, whatever a loader may have in use.
 const MOST_RESERVED: usize = 4096;
 
@@ -27,11 +22,11 @@ const MOST_RESERVED: usize = 4096;
 /// # How much memory that is
 ///
 /// A buffer for B bytes has B rounded up to a sixteenth of the next power of two, `b`. A loader can have n buffers of a
-/// field in use: `prefetch_batches`, the consumer's own, and the one that it takes before it lets go of that. Buffers of
-/// less than 8 MiB / n are held ready in larger numbers, up to 8 MiB or 258 of them. So a field takes
-/// `max(n, min(258, 8 MiB / b)) * b` bytes of the heap. Page-locked memory comes in powers of two: as many buffers
-/// are cut from the blocks that take least together. (64 images of 3x224x224 floats are 36.75 MiB, `b` is 40: six buffers
-/// are cut from two blocks of 128 MiB, where one by one they would be six of 64.)
+/// field in use: what may be ahead, the consumer's own, and the one that it takes before it lets go of that. (Where nobody
+/// set how far to run ahead, smaller buffers are held ready in larger numbers, up to 8 MiB or 258 of them.) So a field takes
+/// n * b bytes of the heap. Page-locked memory comes in powers of two: as many buffers are cut from the blocks that
+/// take least together. (64 images of 3x224x224 floats are 36.75 MiB, `b` is 40: six buffers are cut from two blocks of
+/// 128 MiB, where one by one they would be six of 64.)
 ///
 /// A loader makes its own; make one yourself to test a [`Collate`](crate::Collate).
 #[derive(Clone)]
@@ -41,6 +36,8 @@ struct Pool {
     allocator: Arc<dyn HostAllocator>,
     /// How many buffers of a field the loader can have in use at a time.
     in_use_at_most: AtomicUsize,
+    /// What small buffers to hold ready beyond that.
+    small: Small,
     /// Locked for as long as a push or a pop takes, and once a field for its reserve.
     shelf: Mutex<Shelf>,
     /// The smallest reserve of a field; `usize::MAX` before the first lease.
@@ -74,6 +71,14 @@ struct Field {
     free: Vec<Buffer>,
 }
 
+/// Which small buffers are held ready, so that a loader may run far ahead with small batches: as many as have both this
+/// many bytes and this many pieces at the most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Small {
+    pub(crate) bytes: usize,
+    pub(crate) buffers: usize,
+}
+
 /// What a pool has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PoolCounts {
@@ -88,13 +93,14 @@ pub(crate) struct PoolCounts {
 impl BufferPool {
     /// A pool for at most `in_use_at_most` batches at a time, of memory of the heap.
     pub fn new(in_use_at_most: usize) -> Self {
-        Self::of(Arc::new(Pageable), in_use_at_most)
+        Self::of(None, in_use_at_most, Small::default())
     }
 
-    /// A pool of memory of `allocator`'s.
-    pub(crate) fn of(allocator: Arc<dyn HostAllocator>, in_use_at_most: usize) -> Self {
+    /// A pool of memory of `allocator`'s, or of the heap.
+    pub(crate) fn of(allocator: Option<Arc<dyn HostAllocator>>, in_use_at_most: usize, small: Small) -> Self {
         BufferPool(Arc::new(Pool {
-            allocator,
+            allocator: allocator.unwrap_or_else(|| Arc::new(Pageable)),
+            small,
             in_use_at_most: AtomicUsize::new(in_use_at_most.clamp(1, MOST_RESERVED)),
             shelf: Mutex::default(),
             reserve: AtomicUsize::new(usize::MAX),
@@ -179,7 +185,6 @@ impl BufferPool {
     }
 
     /// The bytes of the buffers of a batch, each field as large as it has ever been; 0 before the first.
-    #[allow(dead_code)]
     pub(crate) fn batch_bytes(&self) -> usize {
         self.0.shelf().fields.iter().map(|field| field.largest).sum()
     }
@@ -204,7 +209,7 @@ impl Pool {
     /// Fills the reserve of a field with buffers of `capacity` bytes. Where there is no memory for all of them, there are
     /// fewer, and leases will tell.
     fn fill(&self, field: &mut Field, capacity: usize, in_use_at_most: usize) {
-        let wanted = (SMALL / capacity).min(MOST_SMALL).max(in_use_at_most);
+        let wanted = (self.small.bytes / capacity).min(self.small.buffers).max(in_use_at_most);
         // Those in use are among the wanted. (Where they are kept by the consumer, they will be allocated when missed.)
         let missing = wanted.saturating_sub(field.reserve);
         let blocks = cheapest_blocks(missing, capacity, |bytes| self.allocator.footprint(bytes));
@@ -310,7 +315,7 @@ mod tests {
     fn where_blocks_come_in_powers_of_two_buffers_share_those_that_waste_least() {
         const IMAGES: usize = 64 * 3 * 224 * 224 * 4;
         for (buffers, mebibytes) in [(1, 64), (2, 128), (3, 128), (4, 192), (5, 256), (6, 256), (9, 384), (12, 512)] {
-            let pool = BufferPool::of(Arc::new(Doubling), buffers);
+            let pool = BufferPool::of(Some(Arc::new(Doubling)), buffers, Small::default());
             for _ in 0..3 {
                 cycle(&pool, 0, &vec![IMAGES; buffers]);
             }
@@ -348,7 +353,7 @@ mod tests {
 
     #[test]
     fn what_a_kept_batch_made_the_pool_allocate_is_freed_and_the_shared_blocks_are_not() {
-        let pool = BufferPool::of(Arc::new(Doubling), 3);
+        let pool = BufferPool::of(Some(Arc::new(Doubling)), 3, Small::default());
         let bytes = 40 << 20;
         cycle(&pool, 0, &[bytes; 3]);
         let warm = pool.counts().held_bytes;

@@ -102,6 +102,11 @@ impl Run {
     pub(crate) fn place(&self, slot: usize) -> usize {
         self.first + slot * self.step
     }
+
+    /// How many samples at its end are padding.
+    pub(crate) fn padding(&self) -> usize {
+        self.len - self.valid
+    }
 }
 
 impl Batches {

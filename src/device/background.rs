@@ -1,0 +1,140 @@
+//! The thread that takes batches from an epoch and brings them to a device.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+use super::Transfer;
+use super::transfer::carry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loader::{Clock, Feed, Stop, WorkerPool, guarded};
+
+/// The consumer's end of it.
+pub(super) struct Background<M, L> {
+    /// `None` once nobody wants the batches any more.
+    arrivals: Option<Receiver<Arrival<M, L>>>,
+    link: Arc<Link>,
+    /// Ends the epoch, which the thread has.
+    stop: Stop,
+    /// The loader's: if this thread is one of them, it must not merely wait for the others.
+    workers: Option<WorkerPool>,
+    clock: Option<Clock>,
+}
+
+/// What the thread sends: a batch on the device, or why there is none.
+pub(super) struct Arrival<M, L> {
+    pub(super) result: Result<L>,
+    /// Where the epoch stood after it.
+    pub(super) mark: M,
+    /// How many batches were left then.
+    pub(super) rest: (usize, Option<usize>),
+}
+
+struct Link {
+    stopped: AtomicBool,
+    /// Held by the thread while it has to do with the device: from the beginning of a copy until the consumer has the batch.
+    device: Mutex<()>,
+}
+
+impl Link {
+    fn device(&self) -> MutexGuard<'_, ()> {
+        // It guards no data, only a time.
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Send + 'static, L: Send + 'static> Background<M, L> {
+    /// Starts a thread that keeps up to `depth` batches on the device ahead of the consumer.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses to start a thread. The epoch is lost.
+    pub(super) fn start<E, T>(mut epoch: E, mut transfer: T, depth: usize) -> Result<Self>
+    where
+        E: Feed<Mark = M>,
+        T: Transfer<E::Batch, Landed = L>,
+    {
+        // One batch is in the thread's hand: being copied, or waiting for room.
+        let (sender, arrivals) = bounded(depth - 1);
+        let link = Arc::new(Link { stopped: AtomicBool::new(false), device: Mutex::new(()) });
+        let background = Background {
+            arrivals: Some(arrivals),
+            link: Arc::clone(&link),
+            stop: epoch.stop(),
+            workers: epoch.workers(),
+            clock: epoch.take_clock(),
+        };
+        let run = move || run(&mut epoch, &mut transfer, &sender, &link);
+        match thread::Builder::new().name("sutler-device".into()).spawn(run) {
+            Ok(_) => Ok(background),
+            Err(source) => {
+                Err(Error::new(ErrorKind::Config, "cannot start the thread that copies to the device")
+                    .with_source(source))
+            }
+        }
+    }
+
+    /// The next batch, when it is there; `None` at the end.
+    pub(super) fn next(&mut self) -> Option<Arrival<M, L>> {
+        let arrivals = self.arrivals.as_ref()?;
+        match arrivals.try_recv() {
+            Ok(arrival) => Some(arrival),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                let waiting = Instant::now();
+                let received = match &self.workers {
+                    Some(workers) => workers.receive(arrivals, None),
+                    None => arrivals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                };
+                if let Some(clock) = &self.clock {
+                    clock.waited(waiting);
+                }
+                received.ok()
+            }
+        }
+    }
+
+    /// The consumer's `next()` returns this.
+    pub(super) fn returned<B>(&mut self, result: &Option<Result<B>>) {
+        if let Some(clock) = &mut self.clock {
+            clock.returned(result);
+        }
+    }
+}
+
+/// What the thread does, until the epoch ends or is not wanted any more.
+fn run<E: Feed, T: Transfer<E::Batch>>(
+    epoch: &mut E,
+    transfer: &mut T,
+    sender: &Sender<Arrival<E::Mark, T::Landed>>,
+    link: &Link,
+) {
+    // An epoch answers for what it calls of the user's. But whatever else it may be: the consumer must hear of it, and not
+    // take it for the end.
+    while let Some(batch) = guarded("the epoch", || epoch.next().transpose()).transpose() {
+        let device = link.device();
+        if link.stopped.load(Relaxed) {
+            return;
+        }
+        let result = batch.and_then(|batch| carry(transfer, batch));
+        // Where nobody takes it, the batch leaves the device here.
+        if sender.send(Arrival { result, mark: epoch.mark(), rest: epoch.size_hint() }).is_err() {
+            return;
+        }
+        drop(device);
+    }
+}
+
+impl<M, L> Drop for Background<M, L> {
+    /// Waits for the copy that is under way, if there is one: afterwards the thread has nothing to do with the device any
+    /// more, and a program may end. It never waits for a sample, which the thread may be waiting for; it ends by itself.
+    fn drop(&mut self) {
+        self.link.stopped.store(true, Relaxed);
+        (self.stop)();
+        self.arrivals = None;
+        drop(self.link.device());
+    }
+}

@@ -1,0 +1,141 @@
+//! `Feed`: an epoch, to whoever takes its batches in the consumer's place.
+
+use std::sync::Arc;
+
+use super::delivery::Clock;
+use super::mark::Mark;
+use super::{Epoch, IterableEpoch, LoaderState, Masked, WorkerPool};
+use crate::collate::Collate;
+use crate::dataset::{Dataset, IterableDataset};
+use crate::error::Result;
+use crate::memory::HostTensor;
+
+/// An epoch whose batches a [`DevicePrefetcher`](crate::DevicePrefetcher) can take: an [`Epoch`], a [`Masked`] one, or an
+/// [`IterableEpoch`]. Sealed.
+pub trait Feed: Iterator<Item = Result<Self::Batch>> + Send + sealed::Sealed + 'static {
+    /// A batch on the host.
+    type Batch: Send + 'static;
+}
+
+pub(crate) mod sealed {
+    use super::{Clock, Stop, WorkerPool};
+
+    pub trait Sealed {
+        /// Where the epoch stands after a batch.
+        type Mark: Send + 'static;
+
+        fn mark(&self) -> Self::Mark;
+
+        /// The consumer's clock, which is somebody else's from now on.
+        fn take_clock(&mut self) -> Option<Clock>;
+
+        /// Ends the epoch while another thread has it.
+        fn stop(&self) -> Stop;
+
+        fn workers(&self) -> Option<WorkerPool>;
+    }
+}
+
+/// Ends an epoch, wherever it is.
+pub(crate) type Stop = Box<dyn Fn() + Send + Sync>;
+
+impl<D, C> sealed::Sealed for Epoch<D, C>
+where
+    D: Dataset + 'static,
+    C: Collate<D::Sample> + 'static,
+{
+    type Mark = Mark<D, C>;
+
+    fn mark(&self) -> Mark<D, C> {
+        Epoch::mark(self)
+    }
+
+    fn take_clock(&mut self) -> Option<Clock> {
+        self.clock.take()
+    }
+
+    fn stop(&self) -> Stop {
+        let line = Arc::clone(&self.line);
+        Box::new(move || line.stop())
+    }
+
+    fn workers(&self) -> Option<WorkerPool> {
+        self.workers.clone()
+    }
+}
+
+impl<D, C> Feed for Epoch<D, C>
+where
+    D: Dataset + 'static,
+    C: Collate<D::Sample> + 'static,
+    C::Batch: 'static,
+{
+    type Batch = C::Batch;
+}
+
+impl<D, C> sealed::Sealed for Masked<D, C>
+where
+    D: Dataset + 'static,
+    C: Collate<D::Sample> + 'static,
+{
+    type Mark = Mark<D, C>;
+
+    fn mark(&self) -> Mark<D, C> {
+        self.0.mark()
+    }
+
+    fn take_clock(&mut self) -> Option<Clock> {
+        self.0.take_clock()
+    }
+
+    fn stop(&self) -> Stop {
+        self.0.stop()
+    }
+
+    fn workers(&self) -> Option<WorkerPool> {
+        self.0.workers()
+    }
+}
+
+impl<D, C> Feed for Masked<D, C>
+where
+    D: Dataset + 'static,
+    C: Collate<D::Sample> + 'static,
+    C::Batch: 'static,
+{
+    type Batch = (C::Batch, HostTensor<bool>);
+}
+
+impl<I, C> sealed::Sealed for IterableEpoch<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+{
+    type Mark = LoaderState;
+
+    fn mark(&self) -> LoaderState {
+        self.state()
+    }
+
+    fn take_clock(&mut self) -> Option<Clock> {
+        self.clock.take()
+    }
+
+    fn stop(&self) -> Stop {
+        let line = Arc::clone(&self.intake.line);
+        Box::new(move || line.stop())
+    }
+
+    fn workers(&self) -> Option<WorkerPool> {
+        self.workers.clone()
+    }
+}
+
+impl<I, C> Feed for IterableEpoch<I, C>
+where
+    I: IterableDataset + 'static,
+    C: Collate<I::Sample> + 'static,
+    C::Batch: 'static,
+{
+    type Batch = C::Batch;
+}

@@ -1,0 +1,57 @@
+//! `Mark`: where an epoch stands after a batch.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::LoaderState;
+use super::delivery::Delivered;
+use super::indexed::Indexed;
+use super::line::Line;
+use super::orders::Orders;
+use super::state::OutOfOrder;
+use crate::collate::Collate;
+use crate::dataset::Dataset;
+use crate::sampler::Run;
+
+/// Where an epoch stands: what its consumer has had. Cheap to take; what is asked of it is computed when it is asked.
+pub struct Mark<D: Dataset + 'static, C: Collate<D::Sample>> {
+    pub(super) line: Arc<Line<Indexed<D>, C>>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) in_order: bool,
+    pub(super) delivered: Delivered,
+    /// The samples of the batch that was delivered last.
+    pub(super) last: Option<Run>,
+}
+
+impl<D: Dataset + 'static, C: Collate<D::Sample>> Mark<D, C> {
+    /// The state between the batch that was delivered last and the next one.
+    pub(crate) fn state(&self) -> LoaderState {
+        let batches = &self.line.source.batches;
+        let first = batches.number(self.delivered.first);
+        let beyond = self.delivered.beyond.iter().map(|&batch| batches.number(batch));
+        let beyond: BTreeSet<usize> = beyond.chain(batches.had_beyond(first)).collect();
+        // Out of order, ranks do not stand at the same place: the state is then this rank's alone.
+        let dealing = batches.dealing();
+        let is_own = !self.in_order && dealing.world_size > 1;
+        let out_of_order = (!beyond.is_empty() || is_own)
+            .then(|| OutOfOrder { batches: beyond.iter().map(|batch| batch - first).collect(), dealing });
+        let state = LoaderState::new(&self.line.source.data, &self.orders, self.line.source.epoch, batches);
+        LoaderState { position: batches.reached(first), out_of_order, ..state }
+    }
+
+    /// The indices of the samples of the last batch.
+    pub(crate) fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.line.source.indices(self.last)
+    }
+
+    /// How many samples at the end of the last batch are padding.
+    pub(crate) fn padding(&self) -> usize {
+        self.last.map_or(0, |run| run.padding())
+    }
+}
+
+impl<D: Dataset + 'static, C: Collate<D::Sample>> std::fmt::Debug for Mark<D, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mark").field("delivered", &self.delivered).finish_non_exhaustive()
+    }
+}
