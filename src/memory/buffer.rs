@@ -30,6 +30,11 @@ unsafe impl Send for Buffer {}
 // SAFETY: a shared reference gives out the address only; who writes there is for `Slots` to argue.
 unsafe impl Sync for Buffer {}
 
+// SAFETY: an allocator takes a block back on any thread; until then, this is an address and numbers.
+unsafe impl Send for Slab {}
+// SAFETY: nothing is read or written through a shared reference.
+unsafe impl Sync for Slab {}
+
 impl Buffer {
     /// As many buffers of `capacity` bytes, a multiple of [`ALIGN`], as there is room for in a block for `count` of them.
     /// `held` is raised by the bytes of the block while there is one of them left.

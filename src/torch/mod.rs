@@ -20,16 +20,25 @@
 
 mod blob;
 mod cuda;
-mod device;
+mod pinned;
+mod shim;
+mod side_stream;
+mod stream;
+mod to_device;
 
 pub use blob::TorchElement;
 pub use cuda::{cuda_if_available, load_cuda};
-pub use device::{OnDevice, ToDevice};
+pub use pinned::PinMemory;
+pub use side_stream::{Copier, SideStream};
+pub use to_device::ToDevice;
 
 use crate::error::{Error, ErrorKind};
 
 /// What torch says, less its backtrace: that is kilobytes of C++ names behind the first line.
 fn torch_error(doing: &str, source: &tch::TchError) -> Error {
-    let text = source.to_string();
-    Error::new(ErrorKind::Torch, format!("{doing}: {}", text.lines().next().unwrap_or_default()))
+    Error::new(ErrorKind::Torch, format!("{doing}: {}", first_line(&source.to_string())))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
