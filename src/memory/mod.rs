@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 mod buffer;
+#[cfg(feature = "dlpack")]
+pub mod dlpack;
 mod element;
 #[cfg(feature = "vision")]
 mod file_bytes;
