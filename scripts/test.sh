@@ -23,4 +23,5 @@ for features in "" "--no-default-features" "--no-default-features --features dlp
 done
 
 step scripts/torchrun.sh
+step scripts/dlpack.sh
 step cargo clippy --locked --all-features --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings
