@@ -10,7 +10,7 @@ turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
-.PHONY: help train train-mnist test torchrun bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
+.PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
 .PHONY: photos throughput fixtures golden golden-transforms doc
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make train-mnist                train it on MNIST'
 	@echo 'make test                       everything that CI runs'
 	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
+	@echo 'make dlpack                     batches as arrays of numpy, PyTorch and JAX, where those are there'
 	@echo 'make bench                      the criterion benchmarks'
 	@echo 'make bench-sampler              orders, beside torch.randperm'
 	@echo 'make bench-peers                both of these:'
@@ -42,6 +43,9 @@ test:
 
 torchrun:
 	@scripts/torchrun.sh
+
+dlpack:
+	@scripts/dlpack.sh
 
 bench:
 	cargo bench --locked $(turbojpeg)

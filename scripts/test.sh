@@ -12,8 +12,8 @@ step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path
 
 # The features, alone and together.
 all=--all-features
-scripts/turbojpeg.sh || all="--features serde,tch"
-for features in "" "--no-default-features" "--no-default-features --features tch,serde" "$all"; do
+scripts/turbojpeg.sh || all="--features dlpack,serde,tch"
+for features in "" "--no-default-features" "--no-default-features --features dlpack,serde,tch" "$all"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
     # shellcheck disable=SC2086
@@ -23,4 +23,5 @@ for features in "" "--no-default-features" "--no-default-features --features tch
 done
 
 step scripts/torchrun.sh
+step scripts/dlpack.sh
 step cargo clippy --locked --all-features --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings

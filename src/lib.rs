@@ -36,7 +36,8 @@
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
-//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s.
+//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s; with feature `dlpack`, [`HostTensor::into_dlpack`] gives
+//!   what other frameworks take.
 //!
 //! # What it promises
 //!
@@ -58,9 +59,10 @@
 //! * `turbojpeg`: JPEG files by libjpeg-turbo, which decodes the region that a crop needs, to PIL's pixels. It becomes the
 //!   default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
 //! * `serde`: a [`LoaderState`] serialises.
+//! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
-    not(all(feature = "vision", feature = "tch")),
+    not(all(feature = "vision", feature = "tch", feature = "dlpack")),
     allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
 )]
 #![deny(unsafe_code)]
@@ -97,6 +99,8 @@ pub use ledger::Ledger;
 pub use loader::{
     Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
 };
+#[cfg(feature = "dlpack")]
+pub use memory::dlpack;
 pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostAllocator, HostTensor, Shape, Slots};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{

@@ -32,7 +32,7 @@ const ARGUMENTS: [&str; 17] = [
 ];
 
 /// Those that can do nothing here; their rows say why.
-const NOTHING_TO_TEST: [&str; 3] = ["multiprocessing_context", "pin_memory", "pin_memory_device"];
+const NOTHING_TO_TEST: [&str; 2] = ["multiprocessing_context", "pin_memory_device"];
 
 #[test]
 fn every_argument_of_torchs_loader_has_a_row_and_a_test() {
@@ -436,4 +436,28 @@ fn a_sample_that_comes_twice_in_an_epoch_draws_anew() {
     draws.sort_unstable();
     draws.dedup();
     assert_eq!(draws.len(), 30);
+}
+
+#[test]
+#[cfg(feature = "tch")]
+fn pin_memory_that_cannot_be_had_is_a_warning_or_an_error_as_asked() {
+    use sutler::torch::{PinMemory, cuda_if_available};
+    let build = |pin_memory: PinMemory| {
+        let samples: InMemory<i64> = (0..4).collect();
+        Loader::builder(samples).batch_size(2).pin_memory(pin_memory).build()
+    };
+    assert_eq!((PinMemory::from(true), PinMemory::from(false)), (PinMemory::IfAvailable, PinMemory::Off));
+    assert!(!build(PinMemory::Off).unwrap().is_pinned());
+    if cuda_if_available() != tch::Device::Cpu {
+        return; // a machine with a GPU: its checks are elsewhere
+    }
+    let loader = build(PinMemory::IfAvailable).unwrap();
+    assert!(!loader.is_pinned());
+    let batch = loader.epoch().next().unwrap().unwrap();
+    assert!(!batch.is_pinned());
+    assert_eq!(*batch, [0, 1]);
+    let error = build(PinMemory::Required).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Torch);
+    assert!(error.to_string().starts_with("pin_memory is required, and there is no accelerator ("), "{error}");
+    assert!(!error.to_string().contains('\n') && error.to_string().contains("PinMemory::IfAvailable"), "{error}");
 }

@@ -165,3 +165,115 @@ fn a_batch_with_the_channels_last_is_torchs_channels_last_once_it_is_permuted() 
     assert_eq!(permuted.data_ptr(), last.data_ptr());
     assert!(permuted.equal(&first));
 }
+
+#[test]
+#[cfg(feature = "vision")]
+fn bytes_normalised_on_the_device_are_bit_for_bit_what_the_host_makes() {
+    use sutler::image::{Image, Layout, Normalize};
+    use sutler::torch::NormalizeOnDevice;
+    use sutler::transform::ToTensor;
+
+    // Every byte in every channel, and sides that differ.
+    let image = |i: usize| Image::new((13, 59), 3, (0..13 * 59 * 3).map(|at| (at * 7 + i) as u8).collect()).unwrap();
+    fn batch<T: sutler::torch::TorchElement>(image: &dyn Fn(usize) -> sutler::image::Image, to: ToTensor<T>) -> Tensor {
+        let images: InMemory<_> = (0..4).map(image).collect();
+        let loader = Loader::builder(images.map(to)).batch_size(4).build().unwrap();
+        loader.epoch().to_device(Device::Cpu).next().unwrap().unwrap()
+    }
+    let on_device: [fn(_, _) -> _; 3] = [NormalizeOnDevice::f32, NormalizeOnDevice::f16, NormalizeOnDevice::bf16];
+    for (number, normalize) in on_device.into_iter().enumerate() {
+        let expected = match number {
+            0 => batch(&image, ToTensor::f32().normalize(Normalize::IMAGENET)),
+            1 => batch(&image, ToTensor::f16().normalize(Normalize::IMAGENET)),
+            _ => batch(&image, ToTensor::bf16().normalize(Normalize::IMAGENET)),
+        };
+        for input in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            let bytes = match input {
+                Layout::ChannelsFirst => batch(&image, ToTensor::u8()),
+                Layout::ChannelsLast => batch(&image, ToTensor::u8().channels_last()),
+            };
+            let before = bytes.copy();
+            for output in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+                let normalize = normalize(Normalize::IMAGENET, Device::Cpu).unwrap().input(input).output(output);
+                let found = normalize.apply(&bytes).unwrap();
+                assert_eq!((found.kind(), found.size()), (expected.kind(), expected.size()));
+                assert!(found.equal(&expected), "{input:?} to {output:?}");
+                let strides = match output {
+                    Layout::ChannelsFirst => [3 * 13 * 59, 13 * 59, 59, 1],
+                    Layout::ChannelsLast => [3 * 13 * 59, 1, 3 * 59, 3],
+                };
+                assert_eq!(found.stride(), strides);
+            }
+            assert!(bytes.equal(&before), "what came in is not changed");
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "vision")]
+fn what_cannot_be_normalised_is_an_error_that_says_why() {
+    use sutler::image::{Layout, Normalize};
+    use sutler::torch::NormalizeOnDevice;
+    let normalize = NormalizeOnDevice::f32(Normalize::IMAGENET, Device::Cpu).unwrap();
+    let error = normalize.apply(&Tensor::zeros([2, 3, 4, 4], (Kind::Float, Device::Cpu))).unwrap_err();
+    assert!(error.to_string().contains("ToTensor::u8()"), "{error}");
+    for (shape, layout) in [
+        (vec![2, 4, 4, 3], Layout::ChannelsFirst),
+        (vec![2, 3, 4, 4], Layout::ChannelsLast),
+        (vec![3, 4], Layout::ChannelsFirst),
+    ] {
+        let normalize = NormalizeOnDevice::f32(Normalize::IMAGENET, Device::Cpu).unwrap().input(layout);
+        let error = normalize.apply(&Tensor::zeros(shape, (Kind::Uint8, Device::Cpu))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("3 channels"), "{error}");
+    }
+}
+
+#[test]
+fn a_prefetcher_to_a_device_that_is_not_there_gives_an_error_for_each_batch_and_every_buffer_back() {
+    if cuda_if_available() != Device::Cpu {
+        return;
+    }
+    let loader = loader(2);
+    for depth in [1, 2] {
+        let epoch = loader.epoch().to_device(Device::Cuda(0)).depth(depth);
+        let errors: Vec<_> = epoch.map(Result::unwrap_err).collect();
+        assert_eq!(errors.len(), 5);
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Torch);
+            let text = error.to_string();
+            assert!(!text.contains('\n') && text.contains("Cuda(0)"), "{text}");
+        }
+    }
+    let patience = Instant::now();
+    while loader.stats().buffers_live > 0 && patience.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    assert_eq!(loader.stats().buffers_live, 0);
+    assert_eq!(loader.stats().errors, 10);
+}
+
+#[test]
+fn the_warning_that_memory_is_not_pinned_comes_once() {
+    const CHILD: &str = "SUTLER_TEST_WARNS";
+    if cuda_if_available() != Device::Cpu {
+        return;
+    }
+    if std::env::var_os(CHILD).is_some() {
+        for _ in 0..3 {
+            let samples: InMemory<i64> = (0..4).collect();
+            Loader::builder(samples).pin_memory(true).build().unwrap();
+        }
+        return;
+    }
+    // In a process of its own, since other tests may have been warned.
+    let test = "the_warning_that_memory_is_not_pinned_comes_once";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{text}");
+    assert_eq!(text.matches("sutler: warning: pin_memory is set, but there is no accelerator (").count(), 1, "{text}");
+}

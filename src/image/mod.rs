@@ -11,6 +11,7 @@ pub use edit::{Fill, Interpolation, Padding, PaddingMode, Resampling, Warp};
 pub use file::{ColorMode, DecodeOptions, JpegDecoder, LazyImage, Limits};
 pub use geometry::{Rect, Size};
 pub use source::ImageSource;
+pub(crate) use tensor::UNIT;
 pub use tensor::{ImageTensor, Layout, Normalize};
 
 use crate::error::{Error, ErrorKind, Result};

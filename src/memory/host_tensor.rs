@@ -16,7 +16,7 @@ use super::{DType, Shape};
 /// however long it is kept and whatever the loader does meanwhile. Dereferences to `[T]`.
 pub struct HostTensor<T: Element> {
     /// Nobody else reads or writes there; at most an empty `Slots` keeps it alive as well.
-    memory: Arc<BatchMemory>,
+    pub(super) memory: Arc<BatchMemory>,
     shape: Shape,
     dtype: PhantomData<T>,
 }

@@ -6,6 +6,8 @@
 
 mod allocator;
 mod buffer;
+#[cfg(feature = "dlpack")]
+pub mod dlpack;
 mod element;
 #[cfg(feature = "vision")]
 mod file_bytes;

@@ -45,6 +45,21 @@ impl Shape {
         shape
     }
 
+    /// Sizes and strides in elements, in C order, as C and C++ libraries want them; `None` where they do not fit.
+    ///
+    /// As numpy and torch do: an empty dimension counts as 1 in the strides of the others. Of a tensor that is not empty
+    /// none of this overflows, since it is in memory.
+    #[cfg(any(feature = "dlpack", feature = "tch"))]
+    pub(crate) fn with_strides(&self) -> Option<([i64; Self::MAX_DIMS], [i64; Self::MAX_DIMS])> {
+        let (mut sizes, mut strides) = ([0; Self::MAX_DIMS], [0; Self::MAX_DIMS]);
+        let mut stride = 1_i64;
+        for (place, &size) in self.iter().enumerate().rev() {
+            (sizes[place], strides[place]) = (size.try_into().ok()?, stride);
+            stride = stride.checked_mul(sizes[place].max(1))?;
+        }
+        Some((sizes, strides))
+    }
+
     /// The number of elements: 1 for a scalar; `None` where it does not fit `usize`.
     pub fn elements(&self) -> Option<usize> {
         self.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim))

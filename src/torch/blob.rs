@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory::{Bf16, Element, F16, HostTensor};
+use crate::memory::{Bf16, Element, F16, HostTensor, Shape};
 
 unsafe extern "C" {
     /// Part of libtorch's stable C interface since 2.11 (`torch/csrc/stable/c/shim.h`). Returns 0 on success; on
@@ -107,33 +107,20 @@ unsafe extern "C" fn give_back<T: Element>(_data: *mut c_void, context: *mut c_v
 ///
 /// If the shape does not fit torch's 64-bit sizes, or torch refuses.
 pub(super) fn into_tch<T: TorchElement>(tensor: HostTensor<T>) -> Result<Tensor> {
-    let too_large = |_| Error::new(ErrorKind::Torch, "a dimension is too large for torch");
-    let sizes: Vec<i64> =
-        tensor.shape().iter().map(|&size| size.try_into()).collect::<Result<_, _>>().map_err(too_large)?;
-    // As torch does: an empty dimension counts as 1 in the strides of the others. That cannot overflow where the
-    // tensor is not empty, since it exists; where it is, torch must not see it.
-    let strides: Option<Vec<i64>> = {
-        let mut stride = 1_i64;
-        let mut strides = vec![0; sizes.len()];
-        let each = strides.iter_mut().zip(&sizes).rev().map(|(place, &size)| {
-            *place = stride;
-            stride = stride.checked_mul(size.max(1))?;
-            Some(())
-        });
-        each.collect::<Option<()>>().map(|()| strides)
-    };
-    let strides = strides.ok_or_else(|| Error::new(ErrorKind::Torch, format!("torch has no shape {sizes:?}")))?;
+    let shape = Shape::new(tensor.shape());
+    let (sizes, strides) =
+        shape.with_strides().ok_or_else(|| Error::new(ErrorKind::Torch, format!("torch has no shape {shape:?}")))?;
 
     let loan = Box::into_raw(Box::new(Loan { tensor, taken: false }));
     // SAFETY: `loan` is live, and nobody else knows it yet.
     let data = unsafe { (*loan).tensor.as_mut_ptr() };
     let mut made = ptr::null_mut();
-    // SAFETY: `sizes` and `strides` have `ndim` entries, which torch copies. `data` is not null; it is aligned and
+    // SAFETY: `sizes` and `strides` have `ndim` entries and more, which torch copies. `data` is not null; it is aligned and
     // initialised for a contiguous tensor of that shape, and stays in place until the loan is dropped. From here on only torch uses it. `give_back::<T>` fits the context.
     let code = unsafe {
         torch_from_blob(
             data.cast(),
-            sizes.len() as i64,
+            shape.len() as i64,
             sizes.as_ptr(),
             strides.as_ptr(),
             0,

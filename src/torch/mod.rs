@@ -20,6 +20,8 @@
 
 mod blob;
 mod cuda;
+#[cfg(feature = "vision")]
+mod normalize;
 mod pinned;
 mod shim;
 mod side_stream;
@@ -28,6 +30,8 @@ mod to_device;
 
 pub use blob::TorchElement;
 pub use cuda::{cuda_if_available, load_cuda};
+#[cfg(feature = "vision")]
+pub use normalize::NormalizeOnDevice;
 pub use pinned::PinMemory;
 pub use side_stream::{Copier, SideStream};
 pub use to_device::ToDevice;

@@ -125,6 +125,11 @@ pub struct Normalize<const C: usize> {
     pub std: [f32; C],
 }
 
+/// What brings a byte to `[0, 1]`, as `to_dtype_image` in `transforms/v2/functional/_misc.py` does it: times the reciprocal,
+/// rounded to single precision. (The older `ToTensor` of torchvision divides, which differs in the last bit for half of the
+/// bytes.)
+pub(crate) const UNIT: f32 = (1.0_f64 / 255.0) as f32;
+
 impl Normalize<3> {
     /// The values that torchvision's ImageNet models are trained with.
     pub const IMAGENET: Self = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Transform;
 use crate::error::Result;
-use crate::image::{ImageSource, ImageTensor, Layout, Normalize};
+use crate::image::{ImageSource, ImageTensor, Layout, Normalize, UNIT};
 use crate::memory::{Bf16, Element, F16, from_f32};
 use crate::rng::SampleRng;
 
@@ -80,11 +80,8 @@ floats! {
     Bf16, bf16, "`torch.bfloat16`";
 }
 
-/// The unit range as `to_dtype_image` in `transforms/v2/functional/_misc.py` makes it: times the reciprocal, rounded to
-/// single precision. (The older `ToTensor` of torchvision divides, which differs in the last bit for half of the bytes.)
 fn unit(byte: usize) -> f32 {
-    const RECIPROCAL: f32 = (1.0_f64 / 255.0) as f32;
-    byte as f32 * RECIPROCAL
+    byte as f32 * UNIT
 }
 
 impl<T: Element> ToTensor<T> {
