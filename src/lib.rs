@@ -36,7 +36,9 @@
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
-//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s; with feature `dlpack`, [`HostTensor::into_dlpack`] gives
+//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s: a [`DevicePrefetcher`] copies batches to a GPU ahead of
+//!   time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so for another
+//!   framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`, [`HostTensor::into_dlpack`] gives
 //!   what other frameworks take.
 //!
 //! # What it promises
@@ -47,7 +49,8 @@
 //!   ranks, with an [`IterableDataset`] on as many as before.
 //! * An error or a panic costs one batch, and says which sample it was.
 //! * A batch owns its memory; while you have it, nobody writes there.
-//! * A steady epoch allocates no batch buffer; dropping an epoch never waits.
+//! * A steady epoch allocates no batch buffer; dropping an epoch never waits for a sample.
+//! * Memory that a device is still reading is not used again.
 //!
 //! # What it does not do
 //!

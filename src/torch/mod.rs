@@ -14,8 +14,11 @@
 //! # Ok::<(), sutler::Error>(())
 //! ```
 //!
-//! All unsafe code of the bridge is in this folder: the call that lends a buffer to libtorch, and the one that loads
-//! its CUDA half.
+//! With a GPU: [`pin_memory(true)`](crate::LoaderBuilder::pin_memory) has workers write batches where the GPU can copy them
+//! from, and [`to_device`](crate::Epoch::to_device) copies each while the one before is used. `docs/CUDA.md` has the rest.
+//!
+//! All unsafe code of the bridge is in this folder: the call that lends a buffer to libtorch, those of the C++ shim, and the
+//! one that loads its CUDA half.
 #![allow(unsafe_code)]
 
 mod blob;

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tch::{Device, Tensor};
@@ -24,9 +25,17 @@ impl Stream {
         Self::found("cannot get the current stream", device, shim::sutler_stream_current)
     }
 
-    /// One beside it.
+    /// One beside it; always the same one, because torch keeps the memory that is freed on a stream for that stream. With a
+    /// new one for each epoch, there would soon be some batches' memory for each of the 32 streams that torch has.
     pub(super) fn beside(device: Device) -> Result<Self> {
-        Self::found("cannot get a stream", device, shim::sutler_stream_of_pool)
+        static FOUND: Mutex<Vec<(Device, Stream)>> = Mutex::new(Vec::new());
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, stream)) = found.iter().find(|(known, _)| *known == device) {
+            return Ok(*stream);
+        }
+        let stream = Self::found("cannot get a stream", device, shim::sutler_stream_of_pool)?;
+        found.push((device, stream));
+        Ok(stream)
     }
 
     fn found(
