@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let text = error.to_string();
-            // Behind the first line of torch's are kilobytes of a backtrace.
+            // What torch says goes on, behind its first line, with kilobytes of a backtrace.
             let is_torch = error.downcast_ref::<TchError>().is_some();
             eprintln!("train: {}", if is_torch { text.lines().next().unwrap_or_default() } else { &text });
             ExitCode::FAILURE
