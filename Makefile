@@ -15,6 +15,7 @@ VAL = fixtures/shapes/val
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
+	@echo "                                ARGS='--checkpoint DIR', later ARGS='--resume DIR'; ARGS=--help says what else"
 	@echo 'make train-mnist                train it on MNIST'
 	@echo 'make test                       everything that CI runs'
 	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
