@@ -123,8 +123,8 @@ impl<D, C> LoaderBuilder<D, C> {
     /// How many bytes of batches may be in the making or waiting at a time, instead of
     /// [`prefetch_batches`](LoaderBuilder::prefetch_batches); one batch always may.
     ///
-    /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as no
-    /// batch is more than twice as large as all before it. What counts are batch buffers ([`HostTensor`](crate::HostTensor));
+    /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as
+    /// no batch is more than twice as large as the largest of those that were ready when it was begun. What counts are batch buffers ([`HostTensor`](crate::HostTensor));
     /// of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report them, with those that the consumer has.
     pub fn prefetch_bytes(mut self, prefetch_bytes: usize) -> Self {
         self.settings.prefetch_bytes = Some(prefetch_bytes);

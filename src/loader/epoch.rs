@@ -15,7 +15,7 @@ use super::orders::Orders;
 use super::pace::OnTheWay;
 use super::watch::timed_out;
 use super::{Loader, LoaderState, WorkerPool};
-use crate::collate::Collate;
+use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
@@ -25,7 +25,7 @@ use crate::sampler::{Batches, Run};
 ///
 /// An `Err` is one batch that could not be made; the iteration goes on behind it. Dropping an epoch early cancels
 /// what has not started and does not wait for what has.
-pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample>> {
+pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample> = Stack> {
     pub(super) line: Arc<Line<Indexed<D>, C>>,
     pub(super) workers: Option<WorkerPool>,
     orders: Arc<Orders>,

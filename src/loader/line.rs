@@ -315,7 +315,11 @@ where
 
     /// Turns a full part into the batch.
     fn finish(&self, work: &S::Work, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
-        guarded("collating the batch", || self.shared.collate.finish(whole())).map_err(|error| {
+        let finished = guarded("collating the batch", || self.shared.collate.finish(whole()));
+        if finished.is_ok() {
+            self.shared.pace.finished();
+        }
+        finished.map_err(|error| {
             let len = self.source.len(work);
             if let Some(slot) = error.slot().filter(|&slot| slot < len) {
                 return self.with_sample(error, work, slot);

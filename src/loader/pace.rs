@@ -1,6 +1,6 @@
 //! How much work goes into one job, and how far to run ahead: both follow what a sample is measured to cost.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::memory::{BufferPool, Small};
@@ -40,6 +40,8 @@ pub(super) struct Pace {
     /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
     /// measurement of many, which does not matter.
     sample_cost: AtomicU64,
+    /// Whether a batch was ever finished, so that it is known which buffers one has.
+    has_finished: AtomicBool,
 }
 
 /// The next piece of work to queue.
@@ -63,7 +65,7 @@ impl Job {
 
 impl Pace {
     pub(super) fn new(num_workers: usize, ahead: Ahead, chunk_size: Option<usize>) -> Self {
-        Pace { num_workers, ahead, chunk_size, sample_cost: AtomicU64::new(0) }
+        Pace { num_workers, ahead, chunk_size, sample_cost: AtomicU64::new(0), has_finished: AtomicBool::new(false) }
     }
 
     /// How many batches may be ahead as long as nothing is known of them.
@@ -104,18 +106,21 @@ impl Pace {
     /// As many batches as `budget` bytes allow, and always one.
     ///
     /// A batch that waits counts as much as the largest so far. How large one in the making will be is not known: it counts
-    /// twice that. So the budget is exceeded by no more than a batch, even if all of them turn out to be twice as large as
-    /// any before; and where all are of one size, never.
+    /// twice that, and there are no more of them than keep the workers busy. So the budget is exceeded by no more than a
+    /// batch, even if all of them turn out to be twice as large as any before; and where all are of one size, never.
     fn window_of(&self, budget: usize, buffers: &BufferPool, OnTheWay { made, delivered }: OnTheWay) -> usize {
+        if !self.has_finished.load(Relaxed) {
+            return 1; // nothing is known of how large batches are
+        }
         let largest = buffers.batch_bytes();
         if largest == 0 {
-            // Batches that have no buffers have no bytes to count.
-            return if made == 0 { 1 } else { self.num_workers + 1 };
+            return self.num_workers + 1; // batches that have no buffers have no bytes to count
         }
         buffers.set_in_use_at_most(budget / largest + 2);
         let waiting = made.saturating_sub(delivered);
         let left = budget.saturating_add(largest).saturating_sub(waiting.saturating_mul(largest));
-        (waiting + left / largest.saturating_mul(2)).max(1)
+        let in_the_making = (left / largest.saturating_mul(2)).min(2 * self.num_workers);
+        (waiting + in_the_making).max(1)
     }
 
     fn window_by_cost(&self, batch_size: usize, buffers: &BufferPool) -> usize {
@@ -143,9 +148,22 @@ impl Pace {
             // Parts of equal size rather than one small rest.
             return Job::Parts(batch_size.div_ceil(batch_size.div_ceil(samples)));
         }
-        // Enough jobs in the window that each worker has one in hand and one in the queue.
-        let most = (window / (2 * self.num_workers.max(1))).max(1);
+        let most = match self.ahead {
+            // What a job has made counts as being in the making until all of it is done.
+            Ahead::Bytes(_) => 1,
+            // Enough jobs in the window that each worker has one in hand and one in the queue.
+            Ahead::ByCost | Ahead::Batches(_) => (window / (2 * self.num_workers.max(1))).max(1),
+        };
         Job::Batches((samples / batch_size).clamp(1, most))
+    }
+
+    /// Takes note that a batch was finished.
+    #[inline]
+    pub(super) fn finished(&self) {
+        // Looked at first, for a store takes the line from the other workers' caches.
+        if !self.has_finished.load(Relaxed) {
+            self.has_finished.store(true, Relaxed);
+        }
     }
 
     /// Takes note that `samples` samples took `time`.
@@ -224,13 +242,18 @@ mod tests {
         }
         let window = |budget, made| {
             let pace = Pace::new(4, Ahead::Bytes(budget), None);
+            pace.finished();
             pace.window(64, &pool_of(1024), OnTheWay { made, delivered: 0 })
         };
-        // With nothing waiting, 2 * making <= 8 + 1; with all that fit waiting, no more.
+        // With nothing waiting, 2 * making <= 8 + 1, and never more than two for each worker; with all that fit waiting,
+        // no more.
         assert_eq!((window(8 << 10, 0), window(8 << 10, 7), window(8 << 10, 8)), (4, 8, 8));
+        assert_eq!((window(1 << 20, 0), window(1 << 20, 7)), (8, 15));
         assert_eq!((window(100, 0), window(100, 1), window(1024, 0), window(2047, 0)), (1, 1, 1, 1));
         let pace = Pace::new(4, Ahead::Bytes(1 << 20), None);
         assert_eq!(pace.window(64, &BufferPool::new(1), STARTED), 1); // nothing is known
+        assert_eq!(pace.window(64, &pool_of(1024), OnTheWay { made: 1, delivered: 1 }), 1); // that batch has failed
+        pace.finished();
         assert_eq!(pace.window(64, &BufferPool::new(1), OnTheWay { made: 1, delivered: 1 }), 5); // nothing to count
     }
 }
