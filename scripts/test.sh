@@ -23,4 +23,5 @@ for features in "" "--no-default-features" "--no-default-features --features tch
 done
 
 step scripts/torchrun.sh
+step cargo run --locked --features tch --example gpu_check -- --cpu
 step cargo clippy --locked --all-features --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings
