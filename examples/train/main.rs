@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sutler::image::Normalize;
-use sutler::torch::cuda_if_available;
+use sutler::torch::{cuda_if_available, load_cuda};
 use sutler::transform::{CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, ToTensor};
 use sutler::{Dataset, Idx, ImageFolder, Loader, WorkerPool};
 
@@ -49,6 +49,8 @@ enum Source {
 
 impl Settings {
     fn run(&self) -> Result<(), Error> {
+        // First: setting the seed asks torch for its GPUs, and torch remembers what it found.
+        let _ = load_cuda();
         tch::manual_seed(0);
         match &self.source {
             Source::Folders { train, val } => self.folders(train, val),
