@@ -11,7 +11,7 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: photos throughput fixtures golden golden-transforms doc
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -27,6 +27,8 @@ help:
 	@echo 'make bench-peers-photos         photographs beside torchvision, tf.data, DALI, FFCV, SPDL and other crates;'
 	@echo '                                installs them, writes docs/BENCHMARKS.md'
 	@echo 'make throughput [DATA=DIR]      loader, single thread and bare loop on a folder, or on 2,000 photographs'
+	@echo 'make gpu-check [PHOTOS=DIR]     does the CUDA path keep its promises on this GPU? ARGS=--cpu for a dry run without'
+	@echo 'make gpu-bundle                 the same for a machine that has torch 2.11 and no Rust: target/gpu-bundle.tar.gz'
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make golden                     check the orders against all rows that torch drew; takes 2 GB of memory'
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
@@ -70,6 +72,15 @@ throughput:
 	cargo build --locked --release $(turbojpeg) --example throughput && for mode in '' --single-threaded --limit '--limit --into-batches'; do \
 		target/release/examples/throughput "$$photos" --json $$mode $(ARGS) || exit 1; \
 	done
+
+# Photographs of yours, or those that can be made here, or the fixtures, which a dry run always takes.
+gpu-check:
+	@$(torch) photos='$(PHOTOS)'; \
+	[ -n "$$photos" ] || case ' $(ARGS) ' in *' --cpu '*) ;; *) photos=$$(scripts/photos.sh) || photos= ;; esac; \
+	cargo run --locked --release --features tch $(turbojpeg) --example gpu_check -- $${photos:+--photos "$$photos"} $(ARGS)
+
+gpu-bundle:
+	@$(torch) scripts/gpu-bundle.sh
 
 fixtures:
 	cargo run --locked --example fixtures

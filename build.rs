@@ -40,8 +40,11 @@ fn compile_shim(lib: &Path) {
 
 #[cfg(all(feature = "tch", unix))]
 fn find_at_run_time(lib: &Path) {
-    // This package's own tests, examples and benches, however they are started.
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // This package's own tests, examples and benches, however they are started; but not what is built for another machine.
+    println!("cargo::rerun-if-env-changed=SUTLER_NO_RPATH");
+    if env::var_os("SUTLER_NO_RPATH").is_none() {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    }
 
     // Doctests, and `cargo run` and `cargo test` of crates that depend on this one: Cargo puts native search paths on
     // the loader's path for what it runs, but only those inside the target directory.

@@ -24,4 +24,5 @@ done
 
 step scripts/torchrun.sh
 step scripts/dlpack.sh
+step cargo run --locked --features tch --example gpu_check -- --cpu
 step cargo clippy --locked --all-features --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- -D warnings

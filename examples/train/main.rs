@@ -76,6 +76,7 @@ enum Source {
 
 impl Settings {
     fn run(&self) -> Result<(), Error> {
+        // First: whoever sets torch's seed asks it for its GPUs, and torch remembers what it found.
         let device = device(&self.device)?;
         if self.amp && !device.is_cuda() {
             println!("--amp has no effect on the CPU");
@@ -141,7 +142,8 @@ impl Settings {
         let pool = WorkerPool::new(self.workers)?;
         let train = Loader::builder(train).batch_size(self.batch_size).shuffle(true).seed(SEED).drop_last(true);
         let val = Loader::builder(val).batch_size(128);
-        fit(recipe, &train.pool(&pool).build()?, &val.pool(&pool).build()?)
+        let on_gpu = recipe.device.is_cuda();
+        fit(recipe, &train.pool(&pool).pin_memory(on_gpu).build()?, &val.pool(&pool).pin_memory(on_gpu).build()?)
     }
 
     /// `None` after `--help`.

@@ -15,7 +15,8 @@ pub fn cuda_if_available() -> Device {
 /// Nothing in a program refers to `libtorch_cuda.so` by a symbol, so a linker leaves it out, and CUDA would never be
 /// available. This loads it from where the rest of libtorch lies, if there is an NVIDIA driver: one binary serves
 /// machines with and without a GPU. [`cuda_if_available`] and [`Epoch::to_device`](crate::Epoch::to_device) call it;
-/// call it yourself before the first question to `tch::Cuda` otherwise.
+/// call it yourself before the first question to `tch::Cuda` otherwise, and before `tch::manual_seed`, which is one: torch
+/// remembers the first answer.
 ///
 /// # Errors
 ///

@@ -54,6 +54,15 @@ pub struct Landed<B> {
     device: Device,
 }
 
+impl<B> Landed<B> {
+    /// The batch as it is, without telling torch on which stream it is used. That is wrong; the check of the CUDA path
+    /// (`examples/gpu_check`) shows that it is.
+    #[doc(hidden)]
+    pub fn without_record_stream(self) -> B {
+        self.batch
+    }
+}
+
 impl<B> Transfer<B> for SideStream
 where
     B: ToDevice,
