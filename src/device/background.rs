@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use super::Transfer;
 use super::transfer::carry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::loader::{Clock, Feed, Stop, WorkerPool, guarded};
+use crate::loader::{Feed, Patience, Stop, WorkerPool, guarded};
 
 /// The consumer's end of it.
 pub(super) struct Background<M, L> {
@@ -21,16 +21,15 @@ pub(super) struct Background<M, L> {
     stop: Stop,
     /// The loader's: if this thread is one of them, it must not merely wait for the others.
     workers: Option<WorkerPool>,
-    clock: Option<Clock>,
+    /// The consumer's time, and how long it waits for a batch.
+    patience: Patience,
 }
 
 /// What the thread sends: a batch on the device, or why there is none.
 pub(super) struct Arrival<M, L> {
     pub(super) result: Result<L>,
-    /// Where the epoch stood after it.
-    pub(super) mark: M,
-    /// How many batches were left then.
-    pub(super) rest: (usize, Option<usize>),
+    /// Where the epoch stood after it, and how many batches were left then; `None` where the epoch was lost.
+    pub(super) place: Option<(M, (usize, Option<usize>))>,
 }
 
 struct Link {
@@ -65,9 +64,25 @@ impl<M: Send + 'static, L: Send + 'static> Background<M, L> {
             link: Arc::clone(&link),
             stop: epoch.stop(),
             workers: epoch.workers(),
-            clock: epoch.take_clock(),
+            patience: epoch.take_patience(),
         };
-        let run = move || run(&mut epoch, &mut transfer, &sender, &link);
+        let run = move || {
+            // An epoch and a transfer are guarded where they are called. But whatever else it may be: the consumer must
+            // hear of it, and not take it for the end.
+            let ended = guarded("bringing batches to the device", || {
+                run(&mut epoch, &mut transfer, &sender, &link);
+                Ok(())
+            });
+            if let Err(error) = ended {
+                let _ = sender.send(Arrival { result: Err(error), place: None });
+            }
+            let device = link.device();
+            let _ = guarded("a drop", || {
+                drop(transfer);
+                Ok(())
+            });
+            drop(device);
+        };
         match thread::Builder::new().name("sutler-device".into()).spawn(run) {
             Ok(_) => Ok(background),
             Err(source) => {
@@ -77,7 +92,7 @@ impl<M: Send + 'static, L: Send + 'static> Background<M, L> {
         }
     }
 
-    /// The next batch, when it is there; `None` at the end.
+    /// The next batch, when it is there, or that it did not come in time; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Arrival<M, L>> {
         let arrivals = self.arrivals.as_ref()?;
         match arrivals.try_recv() {
@@ -86,22 +101,24 @@ impl<M: Send + 'static, L: Send + 'static> Background<M, L> {
             Err(TryRecvError::Empty) => {
                 let waiting = Instant::now();
                 let received = match &self.workers {
-                    Some(workers) => workers.receive(arrivals, None),
+                    Some(workers) => workers.receive(arrivals, self.patience.deadline(waiting)),
                     None => arrivals.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 };
-                if let Some(clock) = &self.clock {
-                    clock.waited(waiting);
+                self.patience.waited(waiting);
+                match received {
+                    Ok(arrival) => Some(arrival),
+                    Err(RecvTimeoutError::Timeout) => {
+                        Some(Arrival { result: Err(self.patience.timed_out()), place: None })
+                    }
+                    Err(RecvTimeoutError::Disconnected) => None,
                 }
-                received.ok()
             }
         }
     }
 
     /// The consumer's `next()` returns this.
     pub(super) fn returned<B>(&mut self, result: &Option<Result<B>>) {
-        if let Some(clock) = &mut self.clock {
-            clock.returned(result);
-        }
+        self.patience.returned(result);
     }
 }
 
@@ -112,16 +129,14 @@ fn run<E: Feed, T: Transfer<E::Batch>>(
     sender: &Sender<Arrival<E::Mark, T::Landed>>,
     link: &Link,
 ) {
-    // An epoch answers for what it calls of the user's. But whatever else it may be: the consumer must hear of it, and not
-    // take it for the end.
-    while let Some(batch) = guarded("the epoch", || epoch.next().transpose()).transpose() {
+    while let Some(batch) = epoch.next() {
         let device = link.device();
         if link.stopped.load(Relaxed) {
             return;
         }
         let result = batch.and_then(|batch| carry(transfer, batch));
         // Where nobody takes it, the batch leaves the device here.
-        if sender.send(Arrival { result, mark: epoch.mark(), rest: epoch.size_hint() }).is_err() {
+        if sender.send(Arrival { result, place: Some((epoch.mark(), epoch.size_hint())) }).is_err() {
             return;
         }
         drop(device);

@@ -56,12 +56,12 @@ impl<E: Feed, T: Transfer<E::Batch>> DevicePrefetcher<E, T> {
 
     /// Starts the thread, if there is to be one.
     fn start(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.stage, Stage::Failed) {
-            Stage::Here { epoch, transfer } if !transfer.is_immediate() => {
-                let rest = epoch.size_hint();
-                self.stage = Stage::Background { thread: Background::start(epoch, transfer, self.depth)?, rest };
-            }
-            stage => self.stage = stage,
+        if !matches!(&self.stage, Stage::Here { transfer, .. } if !transfer.is_immediate()) {
+            return Ok(());
+        }
+        if let Stage::Here { epoch, transfer } = std::mem::replace(&mut self.stage, Stage::Failed) {
+            let rest = epoch.size_hint();
+            self.stage = Stage::Background { thread: Background::start(epoch, transfer, self.depth)?, rest };
         }
         Ok(())
     }
@@ -83,7 +83,9 @@ impl<E: Feed, T: Transfer<E::Batch>> Iterator for DevicePrefetcher<E, T> {
             Stage::Background { thread, rest } => {
                 let arrival = thread.next();
                 let result = arrival.map(|arrival| {
-                    (self.mark, *rest) = (arrival.mark, arrival.rest);
+                    if let Some(place) = arrival.place {
+                        (self.mark, *rest) = place;
+                    }
                     arrival.result.and_then(T::receive)
                 });
                 thread.returned(&result);

@@ -7,7 +7,8 @@ use crate::loader::guarded;
 
 /// A way for batches to a device. [`DevicePrefetcher`](crate::DevicePrefetcher) calls it, on a thread of its own:
 /// [`start`](Transfer::start), [`finish`](Transfer::finish), and the batch's host memory goes back to the loader; then, on the
-/// consumer's thread, [`receive`](Transfer::receive).
+/// consumer's thread, [`receive`](Transfer::receive). At the end of the epoch it is dropped on its own thread, which may be
+/// after the prefetcher was.
 ///
 /// Feature `tch` has one for libtorch; implement it for a framework of yours.
 ///
@@ -83,7 +84,7 @@ pub trait Transfer<B>: Send + 'static {
 /// Brings a batch to the device, and waits until its host memory is free. This is the one place that decides how long that
 /// memory is kept.
 pub(super) fn carry<B, T: Transfer<B>>(transfer: &mut T, batch: B) -> Result<T::Landed> {
-    let mut host = T::Host::default();
+    let mut host = guarded("copying the batch", || Ok(T::Host::default()))?;
     let started = guarded("copying the batch", || transfer.start(batch, &mut host));
     // Also after an error: the first of several fields may be on its way.
     let finished = guarded("copying the batch", || transfer.finish());
@@ -95,7 +96,7 @@ pub(super) fn carry<B, T: Transfer<B>>(transfer: &mut T, batch: B) -> Result<T::
         Err(error) => {
             // The device may be reading there, for all we know: that memory must not be used again by anybody.
             mem::forget(host);
-            started.and(Err(error))
+            guarded("dropping the batch", || started.map(drop)).and(Err(error))
         }
     }
 }

@@ -134,17 +134,18 @@ impl<D, C> LoaderBuilder<D, C> {
     /// Makes batches in memory of `allocator` (default: of the heap). For page-locked memory of libtorch's, see
     #[cfg_attr(feature = "tch", doc = "[`pin_memory`](LoaderBuilder::pin_memory).")]
     #[cfg_attr(not(feature = "tch"), doc = "`pin_memory`, feature `tch`.")]
-    pub fn allocator(self, allocator: impl HostAllocator) -> Self {
-        let allocator = Arc::new(allocator);
-        self.memory(move || Ok(Some(allocator)))
+    pub fn allocator(mut self, allocator: impl HostAllocator) -> Self {
+        self.settings.allocator = Some(Arc::new(allocator));
+        self
     }
 
-    /// Makes batches in memory that `find` finds when the loader is built.
-    pub(crate) fn memory(
-        mut self,
-        find: impl FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.memory = Some(Box::new(find));
+    /// Makes batches in page-locked memory, if `find` finds some when the loader is built; `None` does not look for any.
+    #[cfg(feature = "tch")]
+    pub(crate) fn pinned<F>(mut self, find: Option<F>) -> Self
+    where
+        F: FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync + 'static,
+    {
+        self.settings.pinned = find.map(|find| Box::new(find) as _);
         self
     }
 
@@ -268,11 +269,12 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     {
         let (len, mut settings) = (self.dataset.len(), self.settings);
         settings.check(Some(len))?;
+        let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
         let in_order = !settings.out_of_order;
-        let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len))?;
+        let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len), allocator);
         let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
             data: Arc::new(Data { dataset: self.dataset, len, seed, fingerprint: OnceLock::new() }),

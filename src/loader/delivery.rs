@@ -103,8 +103,7 @@ impl<B> Delivery<B> {
 }
 
 /// The time of an epoch as its consumer sees it, and what came of each call of `next()`.
-#[derive(Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     counters: Arc<Counters>,
     /// Up to when the time is counted.
     counted: Instant,
@@ -118,12 +117,12 @@ impl Clock {
     }
 
     /// The consumer waited since then.
-    pub(crate) fn waited(&self, since: Instant) {
+    pub(super) fn waited(&self, since: Instant) {
         self.counters.consumer_wait_ns.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
     }
 
     /// `next()` returns this.
-    pub(crate) fn returned<B>(&mut self, result: &Option<Result<B>>) {
+    pub(super) fn returned<B>(&mut self, result: &Option<Result<B>>) {
         let counters = &*self.counters;
         let returned = Instant::now();
         if !self.ended {

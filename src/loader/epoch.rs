@@ -35,7 +35,7 @@ pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample> = Stack> {
     last: Option<Run>,
     /// What became of the order, if there is none.
     failure: Option<Error>,
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
     /// `None` once somebody else keeps the consumer's time.
     pub(super) clock: Option<Clock>,
 }
@@ -57,10 +57,10 @@ where
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let shared = Arc::clone(&loader.shared);
         let clock = Some(Clock::start(&shared.counters));
-        // Each message is at least one batch in flight, so there are never more messages than batches. A channel with room
-        // for all needs no allocation for each; one for more than anybody has is not worth the room.
+        // Each message is at least one batch in flight, so there are never more messages than batches, and the one that ends
+        // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not worth the room.
         let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
-            most @ ..=4096 => bounded(most),
+            most @ ..=4096 => bounded(most + 1),
             _ => unbounded(),
         };
         let mut epoch = Epoch {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::delivery::Clock;
 use super::mark::Mark;
+use super::patience::Patience;
+use super::watch::timed_out;
 use super::{Epoch, IterableEpoch, LoaderState, Masked, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::{Dataset, IterableDataset};
@@ -18,7 +19,7 @@ pub trait Feed: Iterator<Item = Result<Self::Batch>> + Send + sealed::Sealed + '
 }
 
 pub(crate) mod sealed {
-    use super::{Clock, Stop, WorkerPool};
+    use super::{Patience, Stop, WorkerPool};
 
     pub trait Sealed {
         /// Where the epoch stands after a batch.
@@ -26,8 +27,8 @@ pub(crate) mod sealed {
 
         fn mark(&self) -> Self::Mark;
 
-        /// The consumer's clock, which is somebody else's from now on.
-        fn take_clock(&mut self) -> Option<Clock>;
+        /// From now on the epoch itself waits for as long as it takes, and does not count it.
+        fn take_patience(&mut self) -> Patience;
 
         /// Ends the epoch while another thread has it.
         fn stop(&self) -> Stop;
@@ -50,8 +51,11 @@ where
         Epoch::mark(self)
     }
 
-    fn take_clock(&mut self) -> Option<Clock> {
-        self.clock.take()
+    fn take_patience(&mut self) -> Patience {
+        let (line, timeout) = (Arc::clone(&self.line), self.timeout.take());
+        Patience::new(self.clock.take(), timeout, move || {
+            timed_out(timeout, &line.shared.watch, |name| line.path(name))
+        })
     }
 
     fn stop(&self) -> Stop {
@@ -84,8 +88,8 @@ where
         self.0.mark()
     }
 
-    fn take_clock(&mut self) -> Option<Clock> {
-        self.0.take_clock()
+    fn take_patience(&mut self) -> Patience {
+        self.0.take_patience()
     }
 
     fn stop(&self) -> Stop {
@@ -117,8 +121,11 @@ where
         self.state()
     }
 
-    fn take_clock(&mut self) -> Option<Clock> {
-        self.clock.take()
+    fn take_patience(&mut self) -> Patience {
+        let (line, timeout) = (Arc::clone(&self.intake.line), self.timeout.take());
+        Patience::new(self.clock.take(), timeout, move || {
+            timed_out(timeout, &line.shared.watch, |name| line.path(name))
+        })
     }
 
     fn stop(&self) -> Stop {

@@ -99,10 +99,11 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         settings.check(None)?;
         let ranks = settings.distributed.unwrap_or_default();
         let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
+        let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
-        let (pace, buffers) = settings.pace(num_workers, usize::MAX)?;
+        let (pace, buffers) = settings.pace(num_workers, usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
             fingerprint: OnceLock::new(),

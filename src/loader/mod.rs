@@ -13,6 +13,7 @@ mod mark;
 mod masked;
 mod orders;
 mod pace;
+mod patience;
 mod settings;
 mod state;
 mod state_text;
@@ -25,7 +26,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 pub use builder::LoaderBuilder;
-pub(crate) use delivery::Clock;
 pub use epoch::Epoch;
 pub use feed::Feed;
 pub(crate) use feed::Stop;
@@ -34,6 +34,7 @@ pub use iterable_epoch::IterableEpoch;
 pub(crate) use line::guarded;
 pub(crate) use mark::Mark;
 pub use masked::Masked;
+pub(crate) use patience::Patience;
 pub use state::LoaderState;
 pub use workers::WorkerPool;
 

@@ -116,7 +116,7 @@ impl Pace {
         if largest == 0 {
             return self.num_workers + 1; // batches that have no buffers have no bytes to count
         }
-        buffers.set_in_use_at_most(budget / largest + 2);
+        buffers.set_budget(budget);
         let waiting = made.saturating_sub(delivered);
         let left = budget.saturating_add(largest).saturating_sub(waiting.saturating_mul(largest));
         let in_the_making = (left / largest.saturating_mul(2)).min(2 * self.num_workers);

@@ -29,7 +29,8 @@ pub(super) struct Settings {
     pub(super) persistent_workers: bool,
     pub(super) prefetch_batches: Option<usize>,
     pub(super) prefetch_bytes: Option<usize>,
-    pub(super) memory: Option<Memory>,
+    pub(super) allocator: Option<Arc<dyn HostAllocator>>,
+    pub(super) pinned: Option<FindAllocator>,
     pub(super) chunk_size: Option<usize>,
     pub(super) drop_last: bool,
     pub(super) out_of_order: bool,
@@ -37,8 +38,8 @@ pub(super) struct Settings {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Finds out which memory batches have, when the loader is built; `None` is the heap.
-pub(super) type Memory = Box<dyn FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync>;
+/// Finds page-locked memory, when the loader is built; `None` is the heap.
+pub(super) type FindAllocator = Box<dyn FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync>;
 
 /// Where random numbers come from.
 pub(super) enum Seeding {
@@ -111,6 +112,10 @@ impl Settings {
                  least 1, or leave it out",
             ),
             (
+                self.allocator.is_some() && self.pinned.is_some(),
+                "allocator excludes pin_memory: each says which memory batches have. Leave one of them out",
+            ),
+            (
                 self.prefetch_bytes.is_some() && self.prefetch_batches.is_some(),
                 "prefetch_bytes excludes prefetch_batches: each says how far to run ahead. Leave one of them out",
             ),
@@ -151,23 +156,35 @@ impl Settings {
         Ok(workers)
     }
 
-    /// How far to run ahead, and the buffers for it; an epoch has no more than `most_batches`.
+    /// Which memory batches have; `None` is the heap.
     ///
     /// # Errors
     ///
     /// If there is no memory of the kind that was asked for.
-    pub(super) fn pace(&mut self, num_workers: usize, most_batches: usize) -> Result<(Pace, BufferPool)> {
+    pub(super) fn find_allocator(&mut self) -> Result<Option<Arc<dyn HostAllocator>>> {
+        match self.pinned.take() {
+            Some(find) => find(),
+            None => Ok(self.allocator.take()),
+        }
+    }
+
+    /// How far to run ahead, and the buffers for it; an epoch has no more than `most_batches`.
+    pub(super) fn pace(
+        &self,
+        num_workers: usize,
+        most_batches: usize,
+        allocator: Option<Arc<dyn HostAllocator>>,
+    ) -> (Pace, BufferPool) {
         let ahead = match (self.prefetch_batches, self.prefetch_bytes) {
             (Some(batches), _) => Ahead::Batches(batches),
             (None, Some(bytes)) => Ahead::Bytes(bytes),
             (None, None) => Ahead::ByCost,
         };
         let pace = Pace::new(num_workers, ahead, self.chunk_size);
-        let allocator = self.memory.take().map_or(Ok(None), |find| find())?;
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
         let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());
-        Ok((pace, buffers))
+        (pace, buffers)
     }
 
     /// How long to wait for a batch; `None` is for ever, as 0 is in torch.

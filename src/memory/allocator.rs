@@ -11,21 +11,23 @@ pub(super) const ALIGN: usize = 64;
 /// Where the memory of batches comes from: the heap by default, page-locked memory for a device to copy from
 /// ([`PinMemory`](crate::torch::PinMemory), feature `tch`), or what your framework has of its own kind.
 ///
-/// A loader asks for few and large blocks, once, and cuts its buffers from them; see [`BufferPool`](crate::BufferPool).
+/// A loader asks for few blocks, when the first sample is loaded, and cuts its buffers from them; see
+/// [`BufferPool`](crate::BufferPool). It may do so, and give blocks back, on any thread, and also after it was dropped
+/// itself: when the last batch is, or when a sample ends that was being loaded.
 ///
 /// # Safety
 ///
 /// [`allocate`](HostAllocator::allocate) must give memory that is valid for reads and writes of `bytes` bytes, aligned to 64
 /// of them, zeroed, and used by nobody else until [`deallocate`](HostAllocator::deallocate) is called with it.
 pub unsafe trait HostAllocator: Send + Sync + 'static {
-    /// A zeroed block of `bytes` bytes (at least 64, a multiple of 64), aligned to 64. Called on any thread.
+    /// A zeroed block of `bytes` bytes (at least 64, a multiple of 64), aligned to 64.
     ///
     /// # Errors
     ///
     /// If there is no more memory of this kind.
     fn allocate(&self, bytes: usize) -> Result<NonNull<u8>>;
 
-    /// Takes a block back. Called on any thread, and as late as the last batch is dropped.
+    /// Takes a block back.
     ///
     /// # Safety
     ///
@@ -33,7 +35,7 @@ pub unsafe trait HostAllocator: Send + Sync + 'static {
     unsafe fn deallocate(&self, block: NonNull<u8>, bytes: usize);
 
     /// How many bytes a block of `bytes` really takes, for an allocator that rounds: the pool then asks for blocks that
-    /// waste little.
+    /// waste little, and for all that they have. (So the footprint of a footprint is itself.)
     fn footprint(&self, bytes: usize) -> usize {
         bytes
     }

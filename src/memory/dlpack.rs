@@ -24,6 +24,9 @@
 //! # Ok::<(), sutler::Error>(())
 //! ```
 //!
+//! If the batch is page-locked and a consumer copies from it without blocking, it has to keep it until that copy is over: once
+//! the deleter has run, the next batch is written there.
+//!
 //! To Python it goes in a `PyCapsule`, made by the `__dlpack__` of an object that owns the [`DlPack`]: one named
 //! `dltensor_versioned` if its argument `max_version` is there and has a major version of at least 1, else one named
 //! `dltensor`. A consumer renames the capsule that it takes; the destructor of one that still has its first name calls

@@ -8,6 +8,9 @@ use super::allocator::Pageable;
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
+/// What a block counts beside its bytes where it is not of the heap: it is a call of a driver's, and takes whole pages.
+const BLOCK: usize = 64 << 10;
+
 /// No more buffers of a field are reserved than this, whatever a loader may have in use.
 const MOST_RESERVED: usize = 4096;
 
@@ -34,8 +37,12 @@ pub struct BufferPool(Arc<Pool>);
 
 struct Pool {
     allocator: Arc<dyn HostAllocator>,
-    /// How many buffers of a field the loader can have in use at a time.
-    in_use_at_most: AtomicUsize,
+    /// Whether that is the heap, of which a block more costs next to nothing.
+    is_heap: bool,
+    /// How many buffers of a field the loader can have in use at a time,
+    in_use_at_most: usize,
+    /// or, if this is not 0, how many bytes.
+    budget: AtomicUsize,
     /// What small buffers to hold ready beyond that.
     small: Small,
     /// Locked for as long as a push or a pop takes, and once a field for its reserve.
@@ -99,9 +106,11 @@ impl BufferPool {
     /// A pool of memory of `allocator`'s, or of the heap.
     pub(crate) fn of(allocator: Option<Arc<dyn HostAllocator>>, in_use_at_most: usize, small: Small) -> Self {
         BufferPool(Arc::new(Pool {
+            is_heap: allocator.is_none(),
             allocator: allocator.unwrap_or_else(|| Arc::new(Pageable)),
             small,
-            in_use_at_most: AtomicUsize::new(in_use_at_most.clamp(1, MOST_RESERVED)),
+            in_use_at_most: in_use_at_most.clamp(1, MOST_RESERVED),
+            budget: AtomicUsize::new(0),
             shelf: Mutex::default(),
             reserve: AtomicUsize::new(usize::MAX),
             held_bytes: Arc::default(),
@@ -116,9 +125,10 @@ impl BufferPool {
         self.0.allocator.is_pinned()
     }
 
-    /// The loader can now have this many in use. The reserve of a field follows with its next lease.
-    pub(crate) fn set_in_use_at_most(&self, in_use_at_most: usize) {
-        self.0.in_use_at_most.store(in_use_at_most.clamp(1, MOST_RESERVED), Relaxed);
+    /// From now on the loader can have as many batches ahead as have so many bytes. The reserve of a field follows with its
+    /// next lease.
+    pub(crate) fn set_budget(&self, bytes: usize) {
+        self.0.budget.store(bytes, Relaxed);
     }
 
     /// A buffer of at least `bytes` bytes for a field.
@@ -135,11 +145,18 @@ impl BufferPool {
             shelf.fields.push(Field { id: field, in_use_at_most: 0, reserve: 0, largest: 0, free: Vec::new() });
             shelf.fields.len() - 1
         });
+        shelf.fields[place].largest = shelf.fields[place].largest.max(capacity);
+        let in_use_at_most = match pool.budget.load(Relaxed) {
+            0 => pool.in_use_at_most,
+            // Of batches as large as they are known to be by now, this one included.
+            budget => (budget / shelf.batch_bytes() + 2).min(MOST_RESERVED),
+        };
         let known = &mut shelf.fields[place];
-        known.largest = known.largest.max(capacity);
-        let in_use_at_most = pool.in_use_at_most.load(Relaxed);
         if known.in_use_at_most < in_use_at_most {
             pool.fill(known, capacity, in_use_at_most);
+        } else if known.in_use_at_most > in_use_at_most {
+            // Batches have grown: fewer of them are kept.
+            (known.in_use_at_most, known.reserve) = (in_use_at_most, in_use_at_most);
         }
         let free = &mut known.free;
         // The smallest that is large enough, and of those the last; nearly always that is simply the last.
@@ -153,6 +170,8 @@ impl BufferPool {
         let buffer = match buffer {
             Some(buffer) => buffer,
             None => {
+                // Those that are left are too small: this one takes the place of the smallest.
+                drop(smallest(free).map(|i| free.remove(i)));
                 free.extend(pool.allocate(capacity, 1).map_err(|error| no_buffer(bytes, Some(error)))?);
                 free.pop().expect("a block has room for one buffer at least")
             }
@@ -171,9 +190,7 @@ impl BufferPool {
         let Some(field) = shelf.fields.iter_mut().find(|known| known.id == field) else { return };
         field.free.push(buffer);
         if field.free.len() > field.reserve {
-            // Of the smallest, one that shares its block with the fewest: that is what frees memory.
-            let worth = |&i: &usize| (field.free[i].capacity(), field.free[i].slab_buffers());
-            let surplus = (0..field.free.len()).min_by_key(worth).map(|i| field.free.remove(i));
+            let surplus = smallest(&field.free).map(|i| field.free.remove(i));
             drop(shelf);
             drop(surplus); // unmapping may take a while
         }
@@ -186,7 +203,7 @@ impl BufferPool {
 
     /// The bytes of the buffers of a batch, each field as large as it has ever been; 0 before the first.
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.0.shelf().fields.iter().map(|field| field.largest).sum()
+        self.0.shelf().batch_bytes()
     }
 
     pub(crate) fn counts(&self) -> PoolCounts {
@@ -200,9 +217,16 @@ impl BufferPool {
     }
 }
 
+impl Shelf {
+    fn batch_bytes(&self) -> usize {
+        self.fields.iter().map(|field| field.largest).sum()
+    }
+}
+
 impl Pool {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        // Nothing under this lock can panic half-way through a change, so a poisoned list is still a sound one.
+        // Nothing under this lock can panic half-way through a change, not even an allocator of the user's: the list is
+        // sound whenever one is called. So it is when the lock is poisoned.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -212,7 +236,10 @@ impl Pool {
         let wanted = (self.small.bytes / capacity).min(self.small.buffers).max(in_use_at_most);
         // Those in use are among the wanted. (Where they are kept by the consumer, they will be allocated when missed.)
         let missing = wanted.saturating_sub(field.reserve);
-        let blocks = cheapest_blocks(missing, capacity, |bytes| self.allocator.footprint(bytes));
+        let blocks = match self.is_heap {
+            true => vec![1; missing],
+            false => cheapest_blocks(missing, capacity, |bytes| self.allocator.footprint(bytes)),
+        };
         field.free.extend(blocks.into_iter().map_while(|count| self.allocate(capacity, count).ok()).flatten());
         field.in_use_at_most = in_use_at_most;
         // What a block has room for beyond what was asked is kept as well: freeing it would free no memory.
@@ -236,7 +263,13 @@ impl std::fmt::Debug for BufferPool {
 #[cold]
 fn no_buffer(bytes: usize, source: Option<Error>) -> Error {
     let cause = source.map(|error| format!(" ({error})")).unwrap_or_default();
-    Error::new(ErrorKind::Limit, format!("no memory for a batch buffer of {bytes} bytes{cause}: use smaller batches"))
+    Error::new(
+        ErrorKind::Limit,
+        format!(
+            "no memory for a batch buffer of {bytes} bytes{cause}: use smaller batches, or fewer ahead (prefetch_batches, \
+             prefetch_bytes)"
+        ),
+    )
 }
 
 /// The size a buffer for `bytes` bytes has: eight steps between powers of two, so that batches whose size varies
@@ -246,18 +279,23 @@ fn rounded(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of((bytes.checked_next_power_of_two()? / 16).max(64))
 }
 
-/// How many buffers of `capacity` bytes to cut from each of the blocks that have room for `buffers` of them and take the
-/// fewest bytes together. Of two ways that take as many, the one with the smaller blocks.
+/// Of the smallest buffers one that shares its block with the fewest, since that is what frees memory.
+fn smallest(free: &[Buffer]) -> Option<usize> {
+    (0..free.len()).min_by_key(|&i| (free[i].capacity(), free[i].slab_buffers()))
+}
+
+/// How many buffers of `capacity` bytes to cut from each of the blocks that have room for `buffers` of them and cost least
+/// together: the bytes that they take, and [`BLOCK`] for each.
 fn cheapest_blocks(buffers: usize, capacity: usize, footprint: impl Fn(usize) -> usize) -> Vec<usize> {
-    if footprint(capacity) <= capacity {
-        return vec![1; buffers]; // nothing is wasted that larger blocks could save
-    }
+    /// More buffers in a block hardly save anything, and trying takes time.
+    const MOST: usize = 512;
+    let cost = |count: usize| footprint(capacity.saturating_mul(count)).saturating_add(BLOCK);
+    let costs: Vec<usize> = (0..=buffers.min(MOST)).map(cost).collect();
     // The cheapest way for each number of buffers follows from those for fewer.
     let mut ways = vec![(0, 0)]; // the bytes for so many buffers, and how many of them are in the last block
     for count in 1..=buffers {
-        let with_last =
-            |last: usize| (footprint(capacity.saturating_mul(last)).saturating_add(ways[count - last].0), last);
-        ways.push((1..=count).map(with_last).min().unwrap_or((0, 0)));
+        let with_last = |last: usize| (costs[last].saturating_add(ways[count - last].0), last);
+        ways.push((1..=count.min(MOST)).map(with_last).min().unwrap_or((0, 0)));
     }
     let mut left = buffers;
     std::iter::from_fn(|| (left > 0).then(|| ways[left].1).inspect(|last| left -= last)).collect()
@@ -320,7 +358,8 @@ mod tests {
                 cycle(&pool, 0, &vec![IMAGES; buffers]);
             }
             let counts = pool.counts();
-            assert_eq!((counts.held_bytes >> 20, counts.allocated), (mebibytes, buffers as u64), "{buffers}");
+            assert_eq!(counts.held_bytes >> 20, mebibytes, "{buffers}");
+            assert!(counts.allocated >= buffers as u64); // and what there is room for beside
             assert!(pool.is_pinned());
         }
     }
@@ -341,8 +380,9 @@ mod tests {
                     .collect(),
             }
         }
-        for capacity in [64, 192, 320, 576, 640, 1088] {
-            let cost = |way: &[usize]| way.iter().map(|&count| (count * capacity).next_power_of_two()).sum::<usize>();
+        for capacity in [64, 192, 320, 576, 640, 1088].map(|units| units * 1024) {
+            let cost =
+                |way: &[usize]| way.iter().map(|&count| (count * capacity).next_power_of_two() + BLOCK).sum::<usize>();
             for buffers in 1..=10 {
                 let blocks = cheapest_blocks(buffers, capacity, usize::next_power_of_two);
                 assert_eq!(blocks.iter().sum::<usize>(), buffers);
@@ -362,14 +402,31 @@ mod tests {
     }
 
     #[test]
-    fn a_loader_that_runs_further_ahead_gets_its_reserve_with_the_next_lease() {
+    fn a_budget_is_reserved_with_the_next_lease_and_never_more_than_that_however_batches_grow() {
         let pool = BufferPool::new(3);
-        cycle(&pool, 0, &[LARGE; 3]);
-        pool.set_in_use_at_most(7);
+        cycle(&pool, 0, &[64]);
+        pool.set_budget(5 * LARGE);
         cycle(&pool, 0, &[LARGE]);
-        assert_eq!(pool.counts().allocated, 7);
+        assert_eq!(pool.counts().held_bytes, 3 * 64 + 4 * LARGE as u64);
         cycle(&pool, 0, &[LARGE; 7]);
-        assert_eq!(pool.counts().allocated, 7);
+        assert_eq!(pool.counts().held_bytes, 7 * LARGE as u64);
+        // A second field takes its part of it, and the first keeps less.
+        cycle(&pool, 1, &[4 * LARGE]);
+        cycle(&pool, 0, &[LARGE; 2]);
+        assert!(pool.counts().held_bytes <= (7 + 3 * 4) * LARGE as u64);
+        for size in 8..30 {
+            cycle(&pool, 0, &[size * (LARGE / 8); 2]);
+        }
+        assert!(pool.0.shelf().fields[0].free.len() <= 3);
+    }
+
+    #[test]
+    fn small_buffers_are_cut_from_few_blocks_where_a_block_is_a_call_of_a_driver() {
+        let small = Small { bytes: 8 << 20, buffers: 258 };
+        let pool = BufferPool::of(Some(Arc::new(Doubling)), 5, small);
+        let leases: Vec<_> = (0..258).map(|_| pool.lease(0, 512).unwrap()).collect();
+        assert_eq!(pool.counts().held_bytes, (256 + 2) * 512); // two blocks
+        leases.into_iter().for_each(|lease| pool.give_back(0, lease));
     }
 
     #[test]

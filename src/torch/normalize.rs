@@ -9,8 +9,8 @@ use crate::image::{Layout, Normalize, UNIT};
 /// Makes normalised floats of images that came to the device as bytes
 /// ([`ToTensor::u8`](crate::transform::ToTensor::u8)): a quarter of the bytes to copy there.
 ///
-/// The operations are those of [`ToTensor`](crate::transform::ToTensor), in the same order and in `f32`, so the values are as
-/// well; those of 16 bits are rounded once, at the end.
+/// The operations are those of [`ToTensor`](crate::transform::ToTensor), in the same order and in `f32`; those of 16 bits are
+/// rounded once, at the end. On the CPU the values are the same bits; a GPU's arithmetic may differ in the last one.
 ///
 /// ```no_run
 /// use sutler::image::{Layout, Normalize};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
 
 use super::load_cuda;
 use super::shim::{self, check};
@@ -39,26 +39,27 @@ impl<D, C> LoaderBuilder<D, C> {
     /// It is allocated when the first sample is loaded, and not again; how much, [`BufferPool`](crate::BufferPool) says.
     /// [`Loader::is_pinned`](crate::Loader::is_pinned) tells what came of it.
     pub fn pin_memory(self, pin_memory: impl Into<PinMemory>) -> Self {
-        let pin_memory = pin_memory.into();
-        self.memory(move || allocator(pin_memory))
+        let is_required = match pin_memory.into() {
+            PinMemory::Off => None,
+            PinMemory::IfAvailable => Some(false),
+            PinMemory::Required => Some(true),
+        };
+        self.pinned(is_required.map(|is_required| move || allocator(is_required)))
     }
 }
 
-fn allocator(pin_memory: PinMemory) -> Result<Option<Arc<dyn HostAllocator>>> {
+fn allocator(is_required: bool) -> Result<Option<Arc<dyn HostAllocator>>> {
     static WARN: Once = Once::new();
-    if pin_memory == PinMemory::Off {
-        return Ok(None);
-    }
-    match (available(), pin_memory) {
-        (Ok(()), _) => Ok(Some(Arc::new(Pinned::default()))),
-        (Err(reason), PinMemory::Required) => Err(Error::new(
+    match available() {
+        Ok(()) => Ok(Some(Arc::new(Pinned::default()))),
+        Err(reason) if is_required => Err(Error::new(
             ErrorKind::Torch,
             format!(
                 "pin_memory is required, and there is no accelerator ({reason}). PinMemory::IfAvailable makes batches in \
                  pageable memory then"
             ),
         )),
-        (Err(reason), _) => {
+        Err(reason) => {
             WARN.call_once(|| {
                 eprintln!(
                     "sutler: warning: pin_memory is set, but there is no accelerator ({reason}): batches are in pageable \
@@ -81,6 +82,26 @@ fn available() -> Result<(), String> {
     }
 }
 
+/// Whether torch's allocator must not be used any more: because the process is ending, and destroys it while threads still
+/// have batches; or because the device failed, and torch would end the process over memory that it cannot free then.
+static TORCH_ENDED: RwLock<bool> = RwLock::new(false);
+
+/// Page-locked memory is neither allocated nor freed from now on.
+pub(super) extern "C" fn end() {
+    *TORCH_ENDED.write().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
+/// Has [`end`] called when the process ends, before what torch has made so far is destroyed: the C library does both in the
+/// reverse order of their beginning.
+fn end_before_torch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: a function of ours without arguments, that neither panics nor waits for another thread longer than that
+        // takes to allocate or to free a block. If it cannot be registered, there is nobody to tell.
+        let _ = unsafe { libc::atexit(end) };
+    });
+}
+
 /// Page-locked memory of torch's allocator.
 #[derive(Default)]
 struct Pinned {
@@ -97,11 +118,19 @@ unsafe impl Send for Handle {}
 // is not deleted. It is cleared here.
 unsafe impl HostAllocator for Pinned {
     fn allocate(&self, bytes: usize) -> Result<NonNull<u8>> {
+        let torch = TORCH_ENDED.read().unwrap_or_else(PoisonError::into_inner);
+        if *torch {
+            return Err(Error::new(
+                ErrorKind::Torch,
+                "cannot allocate page-locked memory: the device has failed, or the process is ending",
+            ));
+        }
         let (mut block, mut data) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the function takes any size, and writes both pointers if it succeeds.
         check("cannot allocate page-locked memory", unsafe {
             shim::sutler_pinned_new(bytes as u64, &mut block, &mut data)
         })?;
+        end_before_torch();
         let handle = Handle(block);
         let Some(data) = NonNull::new(data.cast::<u8>()) else {
             return Err(Error::new(ErrorKind::Torch, "torch allocated page-locked memory at no address"));
@@ -113,6 +142,10 @@ unsafe impl HostAllocator for Pinned {
     }
 
     unsafe fn deallocate(&self, block: NonNull<u8>, _bytes: usize) {
+        let torch = TORCH_ENDED.read().unwrap_or_else(PoisonError::into_inner);
+        if *torch {
+            return; // the system takes it back
+        }
         let handle = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).remove(&block.addr().get());
         if let Some(Handle(block)) = handle {
             // SAFETY: of `sutler_pinned_new`, and removed from the list, so deleted once; the caller promises that nobody

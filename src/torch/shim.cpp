@@ -15,21 +15,29 @@
 
 namespace {
 
+char no_memory[] = "no memory left to say why";
+
+char* text(const char* what) noexcept {
+  char* copy = strdup(what);
+  return copy ? copy : no_memory;
+}
+
 template <typename F>
 char* attempt(F&& run) noexcept {
   try {
     run();
     return nullptr;
   } catch (const c10::Error& error) {
-    return strdup(error.what_without_backtrace());
+    return text(error.what_without_backtrace());
   } catch (const std::exception& error) {
-    return strdup(error.what());
+    return text(error.what());
   } catch (...) {
-    return strdup("an exception that is no std::exception");
+    return text("an exception that is no std::exception");
   }
 }
 
 c10::Device device(int32_t type, int32_t index) {
+  TORCH_CHECK(index >= -1 && index <= INT8_MAX, "there is no device of index ", index);
   return c10::Device(static_cast<c10::DeviceType>(type), static_cast<c10::DeviceIndex>(index));
 }
 
@@ -57,7 +65,9 @@ static void pack(const c10::Stream& stream, sutler_stream* packed) {
 }
 
 void sutler_text_delete(char* text) {
-  std::free(text);
+  if (text != no_memory) {
+    std::free(text);
+  }
 }
 
 char* sutler_accelerator_count(int64_t* count) {

@@ -66,7 +66,7 @@ pub(super) fn check(doing: &str, failure: *mut c_char) -> Result<()> {
 pub(super) fn device_parts(device: Device) -> (i32, i32) {
     match device {
         Device::Cpu => (0, -1),
-        Device::Cuda(index) => (1, index as i32),
+        Device::Cuda(index) => (1, index.try_into().unwrap_or(i32::MAX)),
         Device::Vulkan => (10, 0),
         Device::Mps => (13, 0),
     }
@@ -122,6 +122,7 @@ mod tests {
                 failure("stream", stream_of(1, 0, &mut stream));
             }
             failure("stream", sutler_stream_of_pool(0, -1, &mut stream)); // the CPU has no others
+            assert!(failure("stream", sutler_stream_current(1, 256, &mut stream)).contains("256"));
             failure("exchange", sutler_stream_exchange(&cuda, &mut stream));
             for on in [&cuda, &cpu] {
                 failure("record", sutler_event_record(&mut event, on));

@@ -18,7 +18,8 @@ use crate::memory::HostTensor;
 /// the computing stream never waits for a copy. Which stream that is, torch is told when the consumer gets the batch
 /// (`record_stream`), so that it does not give a tensor's memory to the next copy while kernels still read it.
 ///
-/// On the CPU a batch's own memory becomes tensors, and nothing is copied.
+/// On the CPU a batch's own memory becomes tensors, and nothing is copied. For an accelerator other than CUDA's, a copy is made
+/// by the thread, but waited for on the stream that computes.
 #[derive(Debug)]
 pub struct SideStream {
     device: Device,
@@ -38,8 +39,9 @@ impl SideStream {
         SideStream { device, stream: None, is_busy: false }
     }
 
+    /// `None` where torch has no other stream than the one that computes.
     fn stream(&mut self) -> Result<Option<Stream>> {
-        if self.device != Device::Cpu && self.stream.is_none() {
+        if self.device.is_cuda() && self.stream.is_none() {
             self.stream = Some(Stream::beside(self.device)?);
         }
         Ok(self.stream)
@@ -77,7 +79,8 @@ where
         let mut tensors = Vec::new();
         let entered = self.stream()?.map(Stream::enter).transpose()?;
         self.is_busy = entered.is_some();
-        let batch = batch.copy_to(&mut Copier { device, ahead: Some((host, &mut tensors)) })?;
+        let ahead = entered.is_some().then_some((host, &mut tensors));
+        let batch = batch.copy_to(&mut Copier { device, ahead })?;
         Ok(Landed { batch, tensors, device })
     }
 

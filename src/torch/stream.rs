@@ -61,11 +61,17 @@ impl Stream {
 
     /// Waits until all work that was given to it is done.
     pub(super) fn wait(self) -> Result<()> {
-        let event = Event::record(self)?;
-        while !event.is_over()? {
-            std::thread::sleep(PATIENCE);
+        let waited = Event::record(self).and_then(|event| {
+            while !event.is_over()? {
+                std::thread::sleep(PATIENCE);
+            }
+            Ok(())
+        });
+        if waited.is_err() {
+            // CUDA's errors stay, and torch cannot free page-locked memory with one.
+            super::pinned::end();
         }
-        Ok(())
+        waited
     }
 
     /// Keeps the memory of `tensor`, once that is dropped, from being used again before the work that was given to this
@@ -147,6 +153,6 @@ mod tests {
         assert_eq!(Stream::current(Device::Cpu).unwrap(), stream);
         drop(entered);
         stream.uses(&Tensor::zeros([1], (tch::Kind::Float, Device::Cpu))).unwrap();
-        assert!(stream.wait().unwrap_err().to_string().starts_with("cannot record an event: "));
+        assert!(Event::record(stream).err().unwrap().to_string().starts_with("cannot record an event: "));
     }
 }

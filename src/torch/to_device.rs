@@ -42,6 +42,10 @@ pub trait ToDevice: Sized {
 
     /// Has `copier` copy what is a tensor, and passes on what is not.
     ///
+    /// The tensors of the result must be those that [`Copier::copy`] gave. Compute with them in the training loop, and not
+    /// here: this may run on the copying thread, on whose stream torch would then allocate what is computed, and only of
+    /// those it copied does it know that another stream uses them.
+    ///
     /// # Errors
     ///
     /// If torch refuses: no such device, no memory left there.
