@@ -3,12 +3,12 @@
 //!
 //! The device is a fake ([`fake_device`]), and so is the page-locked memory ([`fake_memory`]). Both keep books.
 
-//mod allocator;
+mod allocator;
 //mod budget;
 mod early_release;
 mod fake_device;
 mod fake_memory;
-//mod lifetimes;
+mod lifetimes;
 mod prefetcher;
 mod samples;
 mod stress;
