@@ -4,7 +4,7 @@
 //! The device is a fake ([`fake_device`]), and so is the page-locked memory ([`fake_memory`]). Both keep books.
 
 mod allocator;
-//mod budget;
+mod budget;
 mod early_release;
 mod fake_device;
 mod fake_memory;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sutler::{
     Collate, Dataset, DevicePrefetcher, Distributed, Epoch, Error, ErrorKind, InMemory, IterableDataset,
-    IterableLoader, Loader, LoaderBuilder, Result, SampleRng, Stack, Transfer, WorkerPool,
+    IterableLoader, Loader, LoaderBuilder, Result, SampleRng, Transfer, WorkerPool,
 };
 
 use crate::eventually;
@@ -518,6 +518,5 @@ where
     C::Batch: 'static,
     T: Transfer<C::Batch>,
 {
-    let _: fn(Stack) = drop;
     prefetcher
 }
