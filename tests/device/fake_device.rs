@@ -44,6 +44,8 @@ pub(crate) struct Books {
     pub(crate) freed: usize,
     /// Those that began in memory which an abandoned one may still be reading.
     pub(crate) in_abandoned_memory: usize,
+    /// Batches on the device that no consumer has yet.
+    pub(crate) waiting: usize,
     /// Calls of the transfer after its prefetcher was gone.
     pub(crate) after_the_end: usize,
 }
@@ -248,6 +250,13 @@ impl Engine {
         copy.landed.notify_all();
     }
 
+    /// A transfer is called, whose prefetcher is gone if `is_over`.
+    fn called(&self, is_over: &AtomicBool) {
+        if is_over.load(SeqCst) {
+            locked(&self.books).books.after_the_end += 1;
+        }
+    }
+
     /// Nobody knows whether these copies are over.
     fn abandon(&self, copies: &[Arc<Copy>]) {
         for copy in copies {
@@ -369,12 +378,6 @@ impl FakeTransfer {
         Arc::clone(&self.is_over)
     }
 
-    fn called(&self) {
-        if self.is_over.load(SeqCst) {
-            locked(&self.engine.books).books.after_the_end += 1;
-        }
-    }
-
     /// The last minute has come.
     fn catch_up(&mut self) {
         if self.engine.when == When::Last {
@@ -396,8 +399,20 @@ pub(crate) type Kept = Vec<Box<dyn Any + Send>>;
 
 /// A batch on its way to the consumer's thread.
 pub(crate) struct Landed<D> {
-    batch: D,
+    /// `None` once it is there.
+    batch: Option<D>,
     is_refused: bool,
+    engine: Arc<Engine>,
+}
+
+impl<D> Drop for Landed<D> {
+    fn drop(&mut self) {
+        if self.batch.take().is_some() {
+            // To free its memory takes a while.
+            thread::sleep(Duration::from_micros(50));
+            locked(&self.engine.books).books.waiting -= 1;
+        }
+    }
 }
 
 /// Copies the tensors of one batch.
@@ -460,16 +475,18 @@ impl<B: ToDevice> Transfer<B> for FakeTransfer {
     type Host = Kept;
 
     fn start(&mut self, batch: B, host: &mut Kept) -> Result<Landed<B::Output>> {
-        self.called();
+        self.engine.called(&self.is_over);
         self.catch_up();
         self.fault = self.faults.of(self.calls);
         self.calls += 1;
         let batch = batch.copy_to(&mut Copier { transfer: self, host })?;
-        Ok(Landed { batch, is_refused: self.fault == Some(Fault::ReceiveFails) })
+        locked(&self.engine.books).books.waiting += 1;
+        let (is_refused, engine) = (self.fault == Some(Fault::ReceiveFails), Arc::clone(&self.engine));
+        Ok(Landed { batch: Some(batch), is_refused, engine })
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.called();
+        self.engine.called(&self.is_over);
         match self.fault {
             Some(fault) if fault.leaks() => {
                 self.engine.abandon(&std::mem::take(&mut self.copies));
@@ -486,11 +503,13 @@ impl<B: ToDevice> Transfer<B> for FakeTransfer {
         }
     }
 
-    fn receive(landed: Landed<B::Output>) -> Result<B::Output> {
-        if landed.is_refused {
-            return Err(Error::msg(Fault::ReceiveFails.text()));
+    fn receive(mut landed: Landed<B::Output>) -> Result<B::Output> {
+        let batch = landed.batch.take();
+        locked(&landed.engine.books).books.waiting -= 1;
+        match batch {
+            Some(batch) if !landed.is_refused => Ok(batch),
+            _ => Err(Error::msg(Fault::ReceiveFails.text())),
         }
-        Ok(landed.batch)
     }
 }
 
