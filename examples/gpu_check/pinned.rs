@@ -82,16 +82,21 @@ pub(super) fn check(settings: &Settings) -> Result<Outcome, Error> {
 }
 
 /// What `BufferPool`'s documentation says that a field takes: `buffers` buffers for `bytes` bytes, each rounded up to a
-/// sixteenth of the next power of two; of page-locked memory in blocks of powers of two, the cheapest way to have that many.
+/// sixteenth of the next power of two; of page-locked memory in blocks of powers of two, the cheapest way to have that many, where a block counts 64 KiB
+/// besides.
 fn field_bytes(bytes: usize, buffers: usize, pinned: bool) -> usize {
     let buffer = bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(64));
     if !pinned {
         return buffers * buffer;
     }
-    let mut cheapest = vec![0];
+    // Cost and bytes of the cheapest way for each number of buffers.
+    let mut cheapest = vec![(0, 0)];
     for count in 1..=buffers {
-        let ways = (1..=count).map(|last| cheapest[count - last] + (buffer * last).next_power_of_two());
-        cheapest.push(ways.min().unwrap_or(0));
+        let ways = (1..=count).map(|last| {
+            let ((cost, bytes), block) = (cheapest[count - last], (buffer * last).next_power_of_two());
+            (cost + block + (64 << 10), bytes + block)
+        });
+        cheapest.push(ways.min().unwrap_or((0, 0)));
     }
-    cheapest[buffers]
+    cheapest[buffers].1
 }

@@ -1,9 +1,9 @@
 //! The thread that takes batches from an epoch and brings them to a device.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
@@ -144,12 +144,26 @@ fn run<E: Feed, T: Transfer<E::Batch>>(
 }
 
 impl<M, L> Drop for Background<M, L> {
-    /// Waits for the copy that is under way, if there is one: afterwards the thread has nothing to do with the device any
-    /// more, and a program may end. It never waits for a sample, which the thread may be waiting for; it ends by itself.
+    /// Waits for the copy that is under way, if there is one: afterwards the thread begins no other, and what it has copied is
+    /// off the device. It never waits for a sample, which the thread may be waiting for; it ends by itself.
     fn drop(&mut self) {
         self.link.stopped.store(true, Relaxed);
         (self.stop)();
-        self.arrivals = None;
-        drop(self.link.device());
+        let Some(arrivals) = self.arrivals.take() else { return };
+        let take_off = || {
+            let _ = guarded("a drop", || {
+                arrivals.try_iter().for_each(drop);
+                Ok(())
+            });
+        };
+        loop {
+            // Makes room, if the thread is waiting for some.
+            take_off();
+            match self.link.device.try_lock() {
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_micros(50)),
+                Ok(_) | Err(TryLockError::Poisoned(_)) => break,
+            }
+        }
+        take_off();
     }
 }
