@@ -63,7 +63,9 @@ impl Log {
             return Err(format!("--log {}: not a log of this program", path.display()).into());
         };
         let epoch = |row: &str| row.split(',').next().and_then(|number| number.parse::<u32>().ok());
-        let had = rows.split_inclusive('\n').take_while(|row| epoch(row).is_some_and(|epoch| epoch <= epochs));
+        // A row without an end was cut off when the run was.
+        let is_had = |row: &&str| row.ends_with('\n') && epoch(row).is_some_and(|epoch| epoch <= epochs);
+        let had = rows.split_inclusive('\n').take_while(is_had);
         let kept = HEADER.len() + had.map(str::len).sum::<usize>();
         file.set_len(kept as u64).map_err(fail)?;
         Ok(Log { file })

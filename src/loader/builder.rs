@@ -123,6 +123,9 @@ impl<D, C> LoaderBuilder<D, C> {
     /// How many bytes of batches may be in the making or waiting at a time, instead of
     /// [`prefetch_batches`](LoaderBuilder::prefetch_batches); one batch always may.
     ///
+    /// A batch in the making counts twice, since its size is not known: of n batches that would fit, n - 1 wait for a slow
+    /// consumer, and (n + 1) / 2 are in the making for a fast one (but no more than two for each worker).
+    ///
     /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as
     /// no batch is more than twice as large as the largest of those that were ready when it was begun. What counts are batch buffers ([`HostTensor`](crate::HostTensor));
     /// of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report them, with those that the consumer has.

@@ -136,11 +136,11 @@ where
 
     /// Queues everything there is room for: batches that are complete, and reading.
     pub(super) fn pump(self: &Arc<Self>, spawn: Spawn<'_>) {
-        let window = self.window();
-        let (batches, readings) = {
+        let (window, batches, readings) = {
             let mut rotation = self.rotation();
+            let window = self.window();
             let batches = self.rotate(&mut rotation, window);
-            (batches, self.take_readers(&mut rotation, window))
+            (window, batches, self.take_readers(&mut rotation, window))
         };
         self.queue(batches, window, spawn);
         for reading in readings {

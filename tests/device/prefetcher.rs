@@ -368,7 +368,7 @@ fn it_outlives_its_loader_and_moves_between_threads() {
     assert_eq!(prefetcher.next().unwrap().unwrap().to_vec(), [0, 1, 2, 3, 4]);
     drop(loader);
     let rest = thread::spawn(move || prefetcher.flat_map(|batch| batch.unwrap().to_vec()).sum::<i64>());
-    assert_eq!(rest.join().unwrap(), (5..50).sum());
+    assert_eq!(rest.join().unwrap(), (5..50).sum::<i64>());
     assert!(eventually(|| memory.live_blocks() == 0));
 }
 
