@@ -2,16 +2,7 @@
 # The tests of the engine and of the fake device under AddressSanitizer, which sees memory that is used after it was freed, and
 # memory that is lost. Needs a nightly toolchain.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-target=x86_64-unknown-linux-gnu
-
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
-
-[ "$(uname -sm)" = "Linux x86_64" ] || skip "AddressSanitizer is set up for Linux on x86-64 here"
-rustc +nightly --version >/dev/null 2>&1 || skip "there is no nightly toolchain (rustup toolchain install nightly)"
+. "$(dirname "$0")/sanitizer.sh" AddressSanitizer
 
 run() {
     RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer" \

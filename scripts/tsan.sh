@@ -2,16 +2,7 @@
 # The tests of the engine and of the fake device under ThreadSanitizer, which sees two threads at one byte without anything
 # between them. Needs a nightly toolchain.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-target=x86_64-unknown-linux-gnu
-
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
-
-[ "$(uname -sm)" = "Linux x86_64" ] || skip "ThreadSanitizer is set up for Linux on x86-64 here"
-sysroot=$(rustc +nightly --print sysroot 2>/dev/null) || skip "there is no nightly toolchain (rustup toolchain install nightly)"
+. "$(dirname "$0")/sanitizer.sh" ThreadSanitizer
 flags="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
 build=()
 out=target/tsan

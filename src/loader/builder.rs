@@ -127,8 +127,10 @@ impl<D, C> LoaderBuilder<D, C> {
     /// consumer, and (n + 1) / 2 are in the making for a fast one (but no more than two for each worker).
     ///
     /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as
-    /// no batch is more than twice as large as the largest of those that were ready when it was begun. What counts are batch buffers ([`HostTensor`](crate::HostTensor));
-    /// of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report them, with those that the consumer has.
+    /// no batch is more than twice as large as the largest of those that were ready when it was begun; and however they grow,
+    /// by no more than what is in the making, two batches for each worker. What counts are batch buffers
+    /// ([`HostTensor`](crate::HostTensor)); of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report
+    /// them, with those that the consumer has.
     pub fn prefetch_bytes(mut self, prefetch_bytes: usize) -> Self {
         self.settings.prefetch_bytes = Some(prefetch_bytes);
         self

@@ -58,7 +58,8 @@ where
         let shared = Arc::clone(&loader.shared);
         let clock = Some(Clock::start(&shared.counters));
         // Each message is at least one batch in flight, so there are never more messages than batches, and the one that ends
-        // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not worth the room.
+        // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not
+        // worth the room.
         let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
             most @ ..=4096 => bounded(most + 1),
             _ => unbounded(),

@@ -23,8 +23,8 @@ use crate::stats::{Counters, Stats};
 ///
 /// A batch takes a record of each open shard in turn, so its contents depend on the shards and the settings, and not on
 /// the number of threads. A shard that cannot be read any further is an `Err` and ends; the others go on. Ranks whose shards
-/// have different lengths have different numbers of batches: training loops that synchronise must stop together. There is no `shuffle`, `sampler` or `batch_sampler` to be set wrongly. See [`IterableDataset`] for an
-/// example.
+/// have different lengths have different numbers of batches: training loops that synchronise must stop together. There is no
+/// `shuffle`, `sampler` or `batch_sampler` to be set wrongly. See [`IterableDataset`] for an example.
 pub struct IterableLoader<I, C = Stack> {
     pub(super) dataset: Arc<I>,
     /// Its fingerprint, once somebody wants to know.

@@ -116,7 +116,8 @@ pub(super) fn into_tch<T: TorchElement>(tensor: HostTensor<T>) -> Result<Tensor>
     let data = unsafe { (*loan).tensor.as_mut_ptr() };
     let mut made = ptr::null_mut();
     // SAFETY: `sizes` and `strides` have `ndim` entries and more, which torch copies. `data` is not null; it is aligned and
-    // initialised for a contiguous tensor of that shape, and stays in place until the loan is dropped. From here on only torch uses it. `give_back::<T>` fits the context.
+    // initialised for a contiguous tensor of that shape, and stays in place until the loan is dropped. From here on only
+    // torch uses it. `give_back::<T>` fits the context.
     let code = unsafe {
         torch_from_blob(
             data.cast(),

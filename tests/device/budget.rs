@@ -265,6 +265,21 @@ fn batches_that_grow_by_no_more_than_a_tenth_exceed_the_budget_by_no_more_than_o
 }
 
 #[test]
+fn however_batches_grow_the_budget_is_exceeded_by_no_more_than_is_in_the_making() {
+    // Sixteen times as large from one to the next: what was begun meanwhile is two batches for each worker.
+    let lengths: Vec<usize> = (0..120).map(|index| if index < 60 { 4 << 10 } else { 64 << 10 }).collect();
+    let largest = buffer(64 << 10) + 64;
+    for num_workers in [1, 2, 4] {
+        let limit = 2 * largest;
+        let (peak, _) = peak_of(&lengths, limit, num_workers);
+        assert!(
+            peak <= limit + (2 * num_workers + 1) * largest,
+            "{peak} with a budget of {limit}, {num_workers} workers"
+        );
+    }
+}
+
+#[test]
 fn batches_without_buffers_are_ahead_as_well() {
     let words: InMemory<String> = (0..200).map(|index| index.to_string()).collect();
     let loader = Loader::builder(words).batch_size(4).num_workers(2).prefetch_bytes(1 << 20).build().unwrap();
