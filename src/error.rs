@@ -66,6 +66,9 @@ pub enum ErrorKind {
     Collate,
     /// A batch did not come in the time that was set; it is not lost.
     Timeout,
+    /// More samples could not be loaded than [`max_bad_samples`](crate::LoaderBuilder::max_bad_samples) or
+    /// [`max_bad_share`](crate::LoaderBuilder::max_bad_share) allow to go on without.
+    Budget,
     /// A saved state does not fit, or is none.
     State,
     /// User code (a dataset, a transform, a collate function) panicked.
@@ -173,6 +176,12 @@ impl Error {
         self
     }
 
+    /// This error, of a sample more than may be bad, with the reason why it is not passed over.
+    pub(crate) fn over_budget(mut self, reason: &str) -> Self {
+        self.0.kind = ErrorKind::Budget;
+        self.within(reason)
+    }
+
     pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
         self.0.worker = worker;
         self
@@ -181,6 +190,11 @@ impl Error {
     /// The place in the batch of the sample concerned, if that is all that is known of it.
     pub(crate) fn slot(&self) -> Option<usize> {
         self.0.slot
+    }
+
+    /// What went wrong, without the name of the sample.
+    pub(crate) fn cause(&self) -> impl fmt::Display + '_ {
+        Cause(self)
     }
 
     /// What kind of thing went wrong.
@@ -233,7 +247,16 @@ impl fmt::Display for Error {
             (None, Some(path)) => write!(f, "{}: ", path.display())?,
             (None, None) => {}
         }
-        match (self.0.message.as_str(), &self.0.source) {
+        write!(f, "{}", self.cause())
+    }
+}
+
+struct Cause<'a>(&'a Error);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0.0;
+        match (inner.message.as_str(), &inner.source) {
             ("", Some(source)) => write!(f, "{source}"),
             (message, Some(source)) => write!(f, "{message}: {source}"),
             (message, None) => f.write_str(message),

@@ -81,6 +81,7 @@ pub mod image;
 mod ledger;
 mod loader;
 mod memory;
+mod quarantine;
 mod rng;
 mod sampler;
 mod stats;
@@ -100,11 +101,13 @@ pub use device::{DevicePrefetcher, Transfer};
 pub use error::{Error, ErrorKind, Result};
 pub use ledger::Ledger;
 pub use loader::{
-    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
+    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, OnError,
+    WorkerPool,
 };
 #[cfg(feature = "dlpack")]
 pub use memory::dlpack;
 pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostAllocator, HostTensor, Shape, Slots};
+pub use quarantine::{Quarantine, Quarantined};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,

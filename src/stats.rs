@@ -12,6 +12,8 @@ pub(crate) struct Counters {
     pub(crate) batches: AtomicU64,
     pub(crate) samples: AtomicU64,
     pub(crate) errors: AtomicU64,
+    pub(crate) skipped: AtomicU64,
+    pub(crate) substituted: AtomicU64,
     pub(crate) worker_busy_ns: AtomicU64,
     stages_ns: [AtomicU64; STAGES],
     pub(crate) consumer_wait_ns: AtomicU64,
@@ -81,13 +83,16 @@ impl Counters {
         });
     }
 
-    pub(crate) fn report(&self, buffers: &BufferPool) -> Stats {
+    pub(crate) fn report(&self, buffers: &BufferPool, bad_samples: u64) -> Stats {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let pool = buffers.counts();
         Stats {
             batches: count(&self.batches),
             samples: count(&self.samples),
             errors: count(&self.errors),
+            bad_samples,
+            skipped: count(&self.skipped),
+            substituted: count(&self.substituted),
             worker_busy: Duration::from_nanos(count(&self.worker_busy_ns)),
             stages: StageTimes::of(|stage| Duration::from_nanos(count(&self.stages_ns[stage as usize]))),
             consumer_wait: Duration::from_nanos(count(&self.consumer_wait_ns)),
@@ -114,6 +119,12 @@ pub struct Stats {
     pub samples: u64,
     /// What was delivered as an `Err`.
     pub errors: u64,
+    /// Different samples that could not be loaded, and are in the [`Quarantine`](crate::Quarantine).
+    pub bad_samples: u64,
+    /// How often a bad sample was left out of a batch ([`OnError::Skip`](crate::OnError::Skip)).
+    pub skipped: u64,
+    /// How often another sample was put in the place of a bad one ([`OnError::Substitute`](crate::OnError::Substitute)).
+    pub substituted: u64,
     /// Time that workers spent in datasets, transforms and collates, all workers together.
     pub worker_busy: Duration,
     /// How much of [`worker_busy`](Stats::worker_busy) went into each stage of an image.
@@ -190,13 +201,15 @@ impl Stats {
         }
     }
 
-    /// What came since an `earlier` report of the same loader. The buffers in use and the bytes are a state, and stay as
-    /// they are now.
+    /// What came since an `earlier` report of the same loader. The bad samples, the buffers in use and the bytes are a state,
+    /// and stay as they are now.
     pub fn since(&self, earlier: &Stats) -> Stats {
         Stats {
             batches: self.batches - earlier.batches,
             samples: self.samples - earlier.samples,
             errors: self.errors - earlier.errors,
+            skipped: self.skipped - earlier.skipped,
+            substituted: self.substituted - earlier.substituted,
             worker_busy: self.worker_busy.saturating_sub(earlier.worker_busy),
             stages: self.stages.since(&earlier.stages),
             consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),

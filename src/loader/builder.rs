@@ -9,7 +9,7 @@ use super::line::Shared;
 use super::orders::Orders;
 use super::settings::{Ordering, Seeding, Settings};
 use super::watch::Watch;
-use super::{Loader, WorkerPool};
+use super::{Loader, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -154,6 +154,44 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
+    /// What becomes of a batch with a sample that cannot be loaded (default: [`OnError::Fail`], the batch is an `Err`).
+    ///
+    /// With another choice, each bad sample is entered in the [`Quarantine`](crate::Quarantine) when the training loop comes
+    /// to it, and counted; how many there may be, [`max_bad_samples`](LoaderBuilder::max_bad_samples) and
+    /// [`max_bad_share`](LoaderBuilder::max_bad_share) say.
+    ///
+    /// ```
+    /// use sutler::{Dataset, Error, InMemory, Loader, OnError, SampleRng};
+    ///
+    /// let samples = (0..10).collect::<InMemory<i64>>().map(|sample: i64, _: &mut SampleRng| match sample {
+    ///     3 => Err(Error::msg("three is right out")),
+    ///     sample => Ok(sample),
+    /// });
+    /// let loader = Loader::builder(samples).batch_size(5).on_error(OnError::Skip).max_bad_share(0.1).build()?;
+    /// let batches: Vec<Vec<i64>> = loader.epoch().map(|batch| Ok(batch?.to_vec())).collect::<sutler::Result<_>>()?;
+    /// assert_eq!(batches, [vec![0, 1, 2, 4], vec![5, 6, 7, 8, 9]]);
+    /// assert_eq!(loader.quarantine().to_string(), "1 sample could not be loaded:\n  sample 3: three is right out");
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.settings.on_error = on_error;
+        self
+    }
+
+    /// How many different samples may be bad, in all epochs together, where [`on_error`](LoaderBuilder::on_error) tells to go
+    /// on (default: any number). Each batch with one more is an `Err` of kind [`Budget`](crate::ErrorKind::Budget).
+    pub fn max_bad_samples(mut self, count: usize) -> Self {
+        self.settings.max_bad_samples = Some(count);
+        self
+    }
+
+    /// As [`max_bad_samples`](LoaderBuilder::max_bad_samples), as a share of the dataset: `0.01` allows one sample in a
+    /// hundred, rounded down. Where both are set, the smaller counts.
+    pub fn max_bad_share(mut self, share: f64) -> Self {
+        self.settings.max_bad_share = Some(share);
+        self
+    }
+
     /// How long `next()` waits for a batch (default: for ever). When the time is up it gives an error of kind
     /// [`Timeout`](crate::ErrorKind::Timeout) that names the samples which are still being loaded. The batch is not lost:
     /// the next call waits for it again.
@@ -278,6 +316,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
+        let bad_samples = settings.bad_samples(Some(len));
         let in_order = !settings.out_of_order;
         let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len), allocator);
         let Ordering { seed, sampler, distributed } = settings.ordering();
@@ -287,6 +326,7 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
                 collate: self.collate,
                 pace,
                 buffers,
+                bad_samples,
                 counters: Arc::new(Counters::default()),
                 watch: timeout.map(|_| Watch::new(num_workers)),
             }),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WorkerPool;
+use super::bad::Made;
 use super::line::Finished;
 use crate::error::Result;
 use crate::stats::Counters;
@@ -18,7 +19,7 @@ pub(super) struct Delivery<B> {
     in_order: bool,
     /// Batches that were finished and not yet delivered, with their numbers. In order, place 0 is the next one due and
     /// there may be gaps; else there are none.
-    ready: VecDeque<Option<(usize, Result<B>)>>,
+    ready: VecDeque<Option<(usize, Made<B>)>>,
     delivered: Delivered,
 }
 
@@ -68,7 +69,7 @@ impl<B> Delivery<B> {
     }
 
     /// The next batch, with its number.
-    pub(super) fn pop(&mut self) -> Option<(usize, Result<B>)> {
+    pub(super) fn pop(&mut self) -> Option<(usize, Made<B>)> {
         if !self.is_ready() {
             return None;
         }
@@ -78,17 +79,17 @@ impl<B> Delivery<B> {
     }
 
     /// Puts finished batches in their places. There may be none, to wake whoever waits.
-    pub(super) fn put(&mut self, Finished { first, results }: Finished<B>) {
-        if results.is_empty() {
+    pub(super) fn put(&mut self, Finished { first, made }: Finished<B>) {
+        if made.is_empty() {
             return;
         }
         let place = if self.in_order { first - self.delivered.count() } else { self.ready.len() };
-        let end = place + results.len();
+        let end = place + made.len();
         if self.ready.len() < end {
             self.ready.resize_with(end, || None);
         }
-        for (i, (place, result)) in self.ready.range_mut(place..end).zip(results).enumerate() {
-            *place = Some((first + i, result));
+        for (i, (place, made)) in self.ready.range_mut(place..end).zip(made).enumerate() {
+            *place = Some((first + i, made));
         }
     }
 

@@ -9,7 +9,8 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
-use super::line::{Line, Source};
+use super::last::Last;
+use super::line::{Line, Shared};
 use super::mark::Mark;
 use super::orders::Orders;
 use super::pace::OnTheWay;
@@ -19,7 +20,8 @@ use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
-use crate::sampler::{Batches, Run};
+use crate::rng::SampleRng;
+use crate::sampler::Batches;
 
 /// One pass over the dataset: an iterator over its batches, made by [`Loader::epoch`].
 ///
@@ -31,8 +33,7 @@ pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample> = Stack> {
     orders: Arc<Orders>,
     delivery: Delivery<C::Batch>,
     queued: usize,
-    /// The samples of the batch that was delivered last.
-    last: Option<Run>,
+    last: Last,
     /// What became of the order, if there is none.
     failure: Option<Error>,
     pub(super) timeout: Option<Duration>,
@@ -77,7 +78,7 @@ where
             orders: Arc::clone(&loader.orders),
             delivery: Delivery::new(finished, loader.in_order),
             queued: 0,
-            last: None,
+            last: Last::default(),
             failure,
             timeout: loader.timeout,
             clock,
@@ -110,15 +111,16 @@ where
     }
 
     /// The indices of the samples of the batch that `next()` gave last, whether it could be made or not; none before the
-    /// first.
+    /// first. Bad samples that were left out of it are not among them, and of one that was replaced the index is that of the
+    /// sample in its place.
     pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.line.source.indices(self.last)
+        self.line.source.indices(&self.last)
     }
 
     /// How many samples at the end of the batch that `next()` gave last are padding: there only so that all ranks have
     /// equally many.
     pub fn padding(&self) -> usize {
-        self.last.map_or(0, |run| run.padding())
+        self.last.padding()
     }
 
     /// Where it stands.
@@ -128,7 +130,8 @@ where
             orders: Arc::clone(&self.orders),
             in_order: self.delivery.is_in_order(),
             delivered: self.delivery.delivered().clone(),
-            last: self.last,
+            quarantine: self.line.shared.bad_samples.quarantine(),
+            last: self.last.clone(),
         }
     }
 
@@ -136,17 +139,17 @@ where
     pub(super) fn mask(&self) -> Result<HostTensor<bool>> {
         /// Behind any number of fields that a collate may have.
         const FIELD: usize = usize::MAX;
-        let run = self.last.unwrap_or_default();
+        let (len, valid) = (self.last.len(), self.last.len() - self.last.padding());
         let buffers = &self.line.shared.buffers;
         let mut slots = Slots::new(BatchPlan {
-            len: run.len,
+            len,
             capacity: self.line.source.capacity,
             buffers,
             field: FIELD,
-            rng: &self.line.source.rng(&run),
+            rng: &SampleRng::new(0, 0, 0), // a mask draws nothing
         });
-        for slot in 0..run.len {
-            slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < run.valid;
+        for slot in 0..len {
+            slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < valid;
         }
         Ok(slots.finish())
     }
@@ -180,8 +183,18 @@ where
         }
     }
 
-    /// The next batch to deliver, or that it did not come in time; `None` if the epoch was stopped meanwhile.
+    /// The next batch to deliver, or that it did not come in time; `None` at the end, or if the epoch was stopped meanwhile.
     fn take(&mut self) -> Option<Result<C::Batch>> {
+        while !self.is_over() {
+            if let Some(taken) = self.take_one()? {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// As [`take`](Epoch::take); no more than `Some(None)` of a batch of which nothing is left.
+    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let in_time = self.wait(waiting);
@@ -193,11 +206,17 @@ where
             }
             if !in_time {
                 let watch = &self.line.shared.watch;
-                return Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name))));
+                return Some(Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name)))));
             }
         }
-        let (batch, result) = self.delivery.pop().expect("the next batch is ready");
-        self.last = Some(self.batches().run(batch));
+        let (batch, mut made) = self.delivery.pop().expect("the next batch is ready");
+        let bad = std::mem::take(&mut made.bad);
+        self.last = Last::new(self.batches().run(batch), &bad);
+        let Shared { bad_samples, counters, .. } = &*self.line.shared;
+        let result = bad_samples.settle(made.result, bad, counters);
+        if let Some(Err(_)) = result {
+            self.last = Last::new(self.batches().run(batch), &[]);
+        }
         self.queue();
         Some(result)
     }
@@ -240,7 +259,6 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let result = match self.failure.take() {
             Some(error) => Some(Err(error)),
-            None if self.is_over() => None,
             None => self.take(),
         };
         if let Some(clock) = &mut self.clock {

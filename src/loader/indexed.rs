@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::WorkerPool;
+use super::last::Last;
 use super::line::{Finished, Line, Load, Source};
 use super::pace::Job;
 use super::watch::SampleName;
@@ -48,9 +49,8 @@ pub(super) struct Indexed<D> {
 
 impl<D> Indexed<D> {
     /// The indices of the samples of a batch.
-    pub(super) fn indices(&self, batch: Option<Run>) -> impl ExactSizeIterator<Item = usize> + '_ {
-        let run = batch.unwrap_or_default();
-        (0..run.len).map(move |slot| self.batches.index_at(run.place(slot)))
+    pub(super) fn indices<'a>(&'a self, batch: &'a Last) -> impl ExactSizeIterator<Item = usize> + 'a {
+        (0..batch.len()).map(|number| batch.index(number, &self.batches))
     }
 }
 
@@ -72,7 +72,8 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
 
     fn loads<'a>(&'a self, run: &'a Run) -> impl Load<Sample = D::Sample> {
         let Data { dataset, len, seed, .. } = &*self.data;
-        Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run: *run, indices: self.batches.indices_of(*run) }
+        let (run, batches) = (*run, &self.batches);
+        Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run, batches, indices: batches.indices_of(run) }
     }
 
     fn name(&self, run: &Run, slot: usize) -> SampleName {
@@ -92,6 +93,7 @@ struct Loads<'a, D> {
     seed: u64,
     epoch: u64,
     run: Run,
+    batches: &'a Batches,
     indices: RunIndices<'a>,
 }
 
@@ -100,7 +102,18 @@ impl<D: Dataset> Load for Loads<'_, D> {
 
     #[inline(always)]
     fn load(&self, slot: usize) -> Result<D::Sample> {
-        let index = self.indices.get(slot);
+        self.load_instead(slot, self.indices.get(slot))
+    }
+
+    /// From the whole order: what the sampler does not give, for it belongs to another split say, never comes.
+    fn substitutes(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let mut rng = SampleRng::of_substitute(self.seed, self.epoch, self.run.place(slot));
+        let places = self.batches.places() as u128;
+        std::iter::repeat_with(move || self.batches.index_at((u128::from(rng.next_u64()) * places >> 64) as usize))
+    }
+
+    #[inline(always)]
+    fn load_instead(&self, slot: usize, index: usize) -> Result<D::Sample> {
         if index >= self.len {
             return Err(beyond(index, self.len));
         }
@@ -144,15 +157,15 @@ where
     pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
         let shift = Shift::start();
         let loaded = Cell::new(0);
-        let mut results = Vec::with_capacity(batches.len());
+        let mut made = Vec::with_capacity(batches.len());
         for batch in batches.clone() {
             if self.is_cancelled() {
                 break;
             }
-            results.push(self.make_batch(&self.source.batches.run(batch), &loaded));
+            made.push(self.make_batch(&self.source.batches.run(batch), &loaded));
             // Not at each: beside the cheapest batches, a look at the clock counts.
             let rest = batch + 1..batches.end;
-            if results.len().is_multiple_of(4) && !rest.is_empty() && shift.elapsed() > OVERDUE {
+            if made.len().is_multiple_of(4) && !rest.is_empty() && shift.elapsed() > OVERDUE {
                 for batch in rest {
                     let line = Arc::clone(self);
                     // On a worker, this queues on the worker's own pool.
@@ -162,6 +175,6 @@ where
             }
         }
         self.count(loaded.get(), shift);
-        Finished { first: batches.start, results }
+        Finished { first: batches.start, made }
     }
 }

@@ -161,14 +161,14 @@ where
 
     /// Without workers: makes one step towards the next batch, perhaps the last one.
     pub(super) fn step(&self) -> Finished<C::Batch> {
-        let none = Finished { first: 0, results: Vec::new() };
+        let none = Finished::nothing(0);
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
             let (shift, loaded) = (Shift::start(), Cell::new(0));
-            let result = self.line.make_batch(&records, &loaded);
+            let made = self.line.make_batch(&records, &loaded);
             self.line.count(loaded.get(), shift);
-            return Finished { first: batch, results: vec![result] };
+            return Finished { first: batch, made: vec![made] };
         }
         let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
         let Some(lane) = rotation.lanes.get_mut(turn) else { return none };
@@ -262,7 +262,7 @@ where
                     batches.push(rotation.complete(self.batch_size));
                 }
                 // Whoever waits for another batch must hear that there is none.
-                self.line.deliver(Finished { first: rotation.batches, results: Vec::new() });
+                self.line.deliver(Finished::nothing(rotation.batches));
                 break;
             };
             let record = lane.records.pop_front();
@@ -330,20 +330,20 @@ where
 {
     let mut shift = Shift::start();
     let loaded = Cell::new(0);
-    let mut finished = Finished { first: batches[0].0, results: Vec::with_capacity(batches.len()) };
+    let mut finished = Finished { first: batches[0].0, made: Vec::with_capacity(batches.len()) };
     for (batch, records) in batches {
         if line.is_cancelled() {
             return;
         }
-        finished.results.push(line.make_batch(&records, &loaded));
+        finished.made.push(line.make_batch(&records, &loaded));
         if shift.elapsed() > 2 * JOB {
             line.count(loaded.take(), shift);
-            line.deliver(std::mem::replace(&mut finished, Finished { first: batch + 1, results: Vec::new() }));
+            line.deliver(std::mem::replace(&mut finished, Finished::nothing(batch + 1)));
             shift = Shift::start();
         }
     }
     line.count(loaded.take(), shift);
-    if !finished.results.is_empty() {
+    if !finished.made.is_empty() {
         line.deliver(finished);
     }
 }

@@ -12,11 +12,12 @@ use super::line::{Line, Shared};
 use super::state::Unit;
 use super::streamed::Streamed;
 use super::watch::Watch;
-use super::{IterableEpoch, LoaderBuilder, LoaderState, WorkerPool};
+use super::{IterableEpoch, LoaderBuilder, LoaderState, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::IterableDataset;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::quarantine::Quarantine;
 use crate::stats::{Counters, Stats};
 
 /// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
@@ -96,13 +97,20 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         C: Collate<I::Sample> + 'static,
     {
         let (dataset, mut settings) = (self.dataset.0, self.settings);
-        settings.check(None)?;
+        settings.check(dataset.len())?;
+        if settings.on_error == OnError::Substitute {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "an iterable dataset has no other samples at hand, and excludes OnError::Substitute: use OnError::Skip",
+            ));
+        }
         let ranks = settings.distributed.unwrap_or_default();
         let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
         let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
         let timeout = settings.timeout();
+        let bad_samples = settings.bad_samples(dataset.len());
         let (pace, buffers) = settings.pace(num_workers, usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
@@ -111,6 +119,7 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
                 collate: self.collate,
                 pace,
                 buffers,
+                bad_samples,
                 counters: Arc::new(Counters::default()),
                 watch: timeout.map(|_| Watch::new(num_workers)),
             }),
@@ -153,6 +162,7 @@ where
         state.check_data(self.dataset.len().unwrap_or(0), self.fingerprint(), self.seed)?;
         state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
         let progress = state.progress_over(&self.shards)?;
+        self.shared.bad_samples.restore(&state.quarantine);
         self.next_epoch.store(state.epoch().wrapping_add(1), Relaxed);
         Ok(self.start(state.epoch(), progress))
     }
@@ -189,9 +199,15 @@ where
         self.state_of(self.next_epoch.load(Relaxed), &Progress::default())
     }
 
+    /// The records that could not be decoded, and shards that could not be read further, which
+    /// [`on_error`](LoaderBuilder::on_error) told to go on without.
+    pub fn quarantine(&self) -> Quarantine {
+        self.shared.bad_samples.quarantine()
+    }
+
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.report(&self.shared.buffers)
+        self.shared.stats()
     }
 
     fn start(&self, epoch: u64, progress: Progress) -> IterableEpoch<I, C> {
@@ -235,6 +251,7 @@ where
             unit: Unit::Records,
             out_of_order: None,
             progress: Some(progress.clone()),
+            quarantine: self.quarantine(),
             samples: self.dataset.len().unwrap_or(0),
             dataset: self.fingerprint(),
             order: order.value(),

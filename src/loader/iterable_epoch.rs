@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::delivery::{Clock, Delivery};
 use super::intake::Intake;
+use super::line::Shared;
 use super::watch::timed_out;
 use super::{LoaderState, WorkerPool};
 use crate::collate::Collate;
@@ -54,6 +55,15 @@ where
 
     /// The next batch, or that it did not come in time; `None` at the end.
     fn take(&mut self) -> Option<Result<C::Batch>> {
+        loop {
+            if let Some(taken) = self.take_one()? {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// As [`take`](Self::take); no more than `Some(None)` of a batch of which nothing is left.
+    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let outcome = self.wait(waiting);
@@ -65,15 +75,18 @@ where
                 Outcome::Over => return None,
                 Outcome::Late => {
                     let line = &self.intake.line;
-                    return Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name))));
+                    return Some(Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name)))));
                 }
             }
         }
-        let (_, result) = self.delivery.pop().expect("the next batch is ready");
+        let (_, made) = self.delivery.pop().expect("the next batch is ready");
         if let Some(progress) = self.intake.deliver() {
             self.state.position = progress.records;
             self.state.progress = Some(progress);
         }
+        let Shared { bad_samples, counters, .. } = &*self.intake.line.shared;
+        let result = bad_samples.settle(made.result, made.bad, counters);
+        self.state.quarantine = bad_samples.quarantine();
         self.pump();
         Some(result)
     }

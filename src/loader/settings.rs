@@ -4,8 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::WorkerPool;
+use super::bad::BadSamples;
 use super::pace::{Ahead, Pace};
+use super::{OnError, WorkerPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BufferPool, HostAllocator};
 use crate::rng::Generator;
@@ -25,6 +26,9 @@ pub(super) struct Settings {
     pub(super) distributed: Option<Distributed>,
     pub(super) num_workers: Option<usize>,
     pub(super) pool: Option<WorkerPool>,
+    pub(super) on_error: OnError,
+    pub(super) max_bad_samples: Option<usize>,
+    pub(super) max_bad_share: Option<f64>,
     pub(super) worker_init_fn: Option<Box<dyn Fn(usize) -> Result<()> + Send + Sync>>,
     pub(super) persistent_workers: bool,
     pub(super) prefetch_batches: Option<usize>,
@@ -73,6 +77,19 @@ impl Settings {
             (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
             (self.chunk_size == Some(0), "chunk_size must be at least 1"),
             (self.interleave == Some(0), "interleave must be at least 1"),
+            (
+                self.max_bad_share.is_some_and(|share| !(0.0..=1.0).contains(&share)),
+                "max_bad_share must be between 0 and 1",
+            ),
+            (
+                self.on_error == OnError::Fail && (self.max_bad_samples.is_some() || self.max_bad_share.is_some()),
+                "max_bad_samples and max_bad_share say how many samples to go on without, and on_error(OnError::Fail), the \
+                 default, goes on without none. Set on_error to OnError::Skip or OnError::Substitute, or leave them out",
+            ),
+            (
+                self.max_bad_share.is_some() && len.is_none(),
+                "max_bad_share needs a dataset that knows its length. Use max_bad_samples",
+            ),
             (
                 self.shuffle && self.sampler.is_some(),
                 "sampler excludes shuffle: a sampler gives the order itself. Leave one of them out",
@@ -185,6 +202,11 @@ impl Settings {
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
         let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());
         (pace, buffers)
+    }
+
+    /// What to do about bad samples, of a dataset of `len` samples.
+    pub(super) fn bad_samples(&self, len: Option<usize>) -> BadSamples {
+        BadSamples::new(self.on_error, self.max_bad_samples, self.max_bad_share, len)
     }
 
     /// How long to wait for a batch; `None` is for ever, as 0 is in torch.
