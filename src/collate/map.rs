@@ -177,7 +177,13 @@ where
         assert!(self.next < self.end, "all samples of this part are there");
         let Fields { keys, parts } = match &mut self.fields {
             Some(fields) => fields,
-            none => none.insert(self.batch.claim(self.start..self.end, &sample)?),
+            none => {
+                let mut fields = self.batch.claim(self.start..self.end, &sample)?;
+                if self.may_be_short {
+                    fields.rewind(0)?;
+                }
+                none.insert(fields)
+            }
         };
         if !sample.has_exactly(&keys.sorted) {
             return Err(keys.clash(&sample, self.batch.len));
