@@ -9,7 +9,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::line::Finished;
+use super::line::{Finished, Line, Source};
+use super::lot::HELD_UP;
+use crate::collate::Collate;
 use crate::error::Result;
 use crate::stats::Counters;
 
@@ -93,12 +95,26 @@ impl<B> Delivery<B> {
         }
     }
 
-    /// Waits for the workers to finish something, until `deadline` at the longest.
-    pub(super) fn wait(&self, workers: &WorkerPool, deadline: Option<Instant>) -> Option<Finished<B>> {
-        match workers.receive(&self.finished, deadline) {
-            Ok(finished) => Some(finished),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+    /// Waits for the workers of a line to finish something, until `deadline` at the longest.
+    pub(super) fn wait<S, C>(
+        &self,
+        line: &Arc<Line<S, C>>,
+        workers: &WorkerPool,
+        deadline: Option<Instant>,
+    ) -> Option<Finished<B>>
+    where
+        S: Source,
+        C: Collate<S::Sample, Batch = B> + 'static,
+    {
+        loop {
+            let soon = Instant::now() + HELD_UP;
+            let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+            match workers.receive(&self.finished, Some(until)) {
+                Ok(finished) => return Some(finished),
+                Err(RecvTimeoutError::Timeout) if deadline == Some(until) => return None,
+                Err(RecvTimeoutError::Timeout) => line.help_out(&|job| workers.spawn(job)),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+            }
         }
     }
 }

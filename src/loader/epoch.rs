@@ -1,8 +1,8 @@
 //! `Epoch`: the consumer's end of the line.
 
 use std::iter::empty as none;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -72,6 +72,7 @@ where
                 has_workers: loader.workers.is_some(),
                 cancelled: AtomicBool::new(false),
                 made: AtomicUsize::new(0),
+                lots: Mutex::default(),
                 finished: sender,
             }),
             workers: loader.workers.clone(),
@@ -226,18 +227,33 @@ where
         let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
         while !self.delivery.is_ready() && !self.line.is_cancelled() {
             let finished = match &self.workers {
-                Some(workers) => self.delivery.wait(workers, deadline),
+                Some(workers) => self.delivery.wait(&self.line, workers, deadline),
                 None => {
                     let next = self.delivery.delivered().count();
-                    Some(self.line.make_batches(next..next + 1))
+                    Some(self.line.make_one(next, &self.batches().run(next)))
                 }
             };
             match finished {
-                Some(finished) => self.delivery.put(finished),
+                Some(finished) => {
+                    self.delivery.put(finished);
+                    self.stretch();
+                }
                 None => return false,
             }
         }
         true
+    }
+
+    /// Runs further ahead, if the batch that is due is still not there and the workers wait for the consumer.
+    fn stretch(&mut self) {
+        if self.delivery.is_ready() || self.queued == self.batches().len() {
+            return;
+        }
+        let Shared { pace, buffers, .. } = &*self.line.shared;
+        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered: self.delivery.delivered().count() };
+        if pace.stretch(self.queued, on_the_way, buffers) {
+            self.queue();
+        }
     }
 
     fn batches(&self) -> &Batches {

@@ -1,14 +1,11 @@
 //! `Indexed`: batches of a dataset with random access, by number.
 
-use std::cell::Cell;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::WorkerPool;
 use super::last::Last;
-use super::line::{Finished, Line, Load, Source};
+use super::line::{Line, Load, Source};
 use super::pace::Job;
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -16,10 +13,6 @@ use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::SampleRng;
 use crate::sampler::{Batches, Run, RunIndices};
-use crate::stats::Shift;
-
-/// When a job of several batches counts as much longer than planned: ten times what it should take.
-const OVERDUE: Duration = Duration::from_micros(500);
 
 /// The dataset of a loader, and what is known of it.
 pub(super) struct Data<D> {
@@ -140,7 +133,10 @@ where
                 let batches = first..first + batches.min(most);
                 let line = Arc::clone(self);
                 let count = batches.len();
-                workers.spawn(move || line.deliver(line.make_batches(batches)));
+                workers.spawn(move || {
+                    let works = batches.clone().map(|batch| line.source.batches.run(batch)).collect();
+                    line.make_batches(batches.start, works);
+                });
                 count
             }
             Job::Parts(samples) => {
@@ -148,33 +144,5 @@ where
                 1
             }
         }
-    }
-
-    /// Makes the given batches on the current thread, as long as the epoch is wanted.
-    ///
-    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
-    /// is done is handed over, and the rest is queued anew for all workers.
-    pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
-        let shift = Shift::start();
-        let loaded = Cell::new(0);
-        let mut made = Vec::with_capacity(batches.len());
-        for batch in batches.clone() {
-            if self.is_cancelled() {
-                break;
-            }
-            made.push(self.make_batch(&self.source.batches.run(batch), &loaded));
-            // Not at each: beside the cheapest batches, a look at the clock counts.
-            let rest = batch + 1..batches.end;
-            if made.len().is_multiple_of(4) && !rest.is_empty() && shift.elapsed() > OVERDUE {
-                for batch in rest {
-                    let line = Arc::clone(self);
-                    // On a worker, this queues on the worker's own pool.
-                    rayon::spawn_fifo(move || line.deliver(line.make_batches(batch..batch + 1)));
-                }
-                break;
-            }
-        }
-        self.count(loaded.get(), shift);
-        Finished { first: batches.start, made }
     }
 }

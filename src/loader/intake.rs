@@ -4,14 +4,13 @@
 //! place. That order depends on the data and the settings alone. Reading ahead in each open shard is a job of its own, and
 //! so is decoding a batch, or a part of it: whichever job brings the record that was missing takes the rotation on.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
-use super::line::{Finished, Line, discard, guarded};
-use super::pace::{Ahead, JOB, Job, OnTheWay, Pace};
+use super::line::{Finished, Line, Spawn, discard, guarded};
+use super::pace::{Ahead, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -86,9 +85,6 @@ pub(super) struct Intake<I: IterableDataset + 'static, C: Collate<I::Sample>> {
     delivered: AtomicUsize,
 }
 
-/// Queues a job for the workers.
-type Spawn<'a> = &'a dyn Fn(Box<dyn FnOnce() + Send>);
-
 /// Batches to be made, with their numbers.
 type Batches<R> = Vec<(usize, Records<R>)>;
 
@@ -123,6 +119,13 @@ where
     pub(super) fn deliver(&self) -> Option<Progress> {
         self.delivered.fetch_add(1, Relaxed);
         self.rotation().after.pop_front()
+    }
+
+    /// Runs further ahead, if the consumer waits for one slow batch and the workers for the consumer.
+    pub(super) fn stretch(&self) -> bool {
+        let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));
+        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered };
+        self.line.shared.pace.stretch(queued, on_the_way, &self.line.shared.buffers)
     }
 
     /// Whether all batches were delivered, or nobody wants them any more.
@@ -165,10 +168,7 @@ where
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
-            let (shift, loaded) = (Shift::start(), Cell::new(0));
-            let made = self.line.make_batch(&records, &loaded);
-            self.line.count(loaded.get(), shift);
-            return Finished { first: batch, made: vec![made] };
+            return self.line.make_one(batch, &records);
         }
         let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
         let Some(lane) = rotation.lanes.get_mut(turn) else { return none };
@@ -309,8 +309,10 @@ where
             Job::Batches(most) => {
                 while !batches.is_empty() {
                     let rest = batches.split_off(most.min(batches.len()));
-                    let (line, job) = (Arc::clone(&self.line), std::mem::replace(&mut batches, rest));
-                    spawn(Box::new(move || make_batches(&line, job)));
+                    let job = std::mem::replace(&mut batches, rest);
+                    let (line, first) = (Arc::clone(&self.line), job[0].0);
+                    let works = job.into_iter().map(|(_, records)| records).collect();
+                    spawn(Box::new(move || line.make_batches(first, works)));
                 }
             }
         }
@@ -319,32 +321,6 @@ where
     fn rotation(&self) -> MutexGuard<'_, Rotation<I>> {
         // Nothing of the user's runs under this lock.
         self.rotation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes consecutive batches; hands them over together, unless they turn out to take longer than planned.
-fn make_batches<I, C>(line: &Line<Streamed<I>, C>, batches: Batches<I::Record>)
-where
-    I: IterableDataset + 'static,
-    C: Collate<I::Sample> + 'static,
-{
-    let mut shift = Shift::start();
-    let loaded = Cell::new(0);
-    let mut finished = Finished { first: batches[0].0, made: Vec::with_capacity(batches.len()) };
-    for (batch, records) in batches {
-        if line.is_cancelled() {
-            return;
-        }
-        finished.made.push(line.make_batch(&records, &loaded));
-        if shift.elapsed() > 2 * JOB {
-            line.count(loaded.take(), shift);
-            line.deliver(std::mem::replace(&mut finished, Finished::nothing(batch + 1)));
-            shift = Shift::start();
-        }
-    }
-    line.count(loaded.take(), shift);
-    if !finished.made.is_empty() {
-        line.deliver(finished);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `IterableLoader`: loads batches of data that is read one record after another.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
@@ -219,6 +219,7 @@ where
             has_workers: self.workers.is_some(),
             cancelled: AtomicBool::new(false),
             made: AtomicUsize::new(0),
+            lots: Mutex::default(),
             finished: sender,
         });
         let state = self.state_of(epoch, &progress);

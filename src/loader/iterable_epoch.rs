@@ -98,12 +98,15 @@ where
                 return Outcome::Over;
             }
             let finished = match &self.workers {
-                Some(workers) => self.delivery.wait(workers, deadline),
+                Some(workers) => self.delivery.wait(&self.intake.line, workers, deadline),
                 None => Some(self.intake.step()),
             };
             match finished {
                 Some(finished) => self.delivery.put(finished),
                 None => return Outcome::Late,
+            }
+            if !self.delivery.is_ready() && self.intake.stretch() {
+                self.pump();
             }
         }
         Outcome::Ready

@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::OnError;
 use super::bad::{Bad, BadSamples, Made};
+use super::lot::{Lot, Relief};
 use super::pace::Pace;
 use super::watch::{SampleName, Watch};
 use crate::collate::Collate;
@@ -28,7 +30,7 @@ pub(super) trait Source: Send + Sync + 'static {
     /// What a sample is.
     type Sample: Send;
     /// What it takes to make one batch.
-    type Work: Send + Sync;
+    type Work: Send + Sync + 'static;
 
     /// How many samples the batch has: at least one.
     fn len(&self, work: &Self::Work) -> usize;
@@ -92,9 +94,19 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) cancelled: AtomicBool,
     /// How many batches were finished, or have failed.
     pub(super) made: AtomicUsize,
+    /// What workers have in hand that others could take over.
+    pub(super) lots: Lots<S::Work, C::Batch>,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
     pub(super) finished: Sender<Finished<C::Batch>>,
 }
+
+type Lots<W, B> = Mutex<Vec<Arc<Lot<W, B>>>>;
+
+/// Queues a job for the workers.
+pub(super) type Spawn<'a> = &'a dyn Fn(Box<dyn FnOnce() + Send>);
+
+/// When a job of several batches counts as much longer than planned: ten times what it should take.
+const OVERDUE: Duration = Duration::from_micros(500);
 
 /// Consecutive batches, ready for delivery.
 pub(super) struct Finished<B> {
@@ -150,13 +162,7 @@ where
     C: Collate<S::Sample> + 'static,
 {
     /// Has a batch made in parts of `samples` samples, each queued by `spawn`.
-    pub(super) fn queue_parts(
-        self: &Arc<Self>,
-        batch: usize,
-        work: S::Work,
-        samples: usize,
-        spawn: &dyn Fn(Box<dyn FnOnce() + Send>),
-    ) {
+    pub(super) fn queue_parts(self: &Arc<Self>, batch: usize, work: S::Work, samples: usize, spawn: Spawn<'_>) {
         let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
             Err(error) => return self.deliver(Finished::failed(batch, error)),
@@ -207,8 +213,72 @@ where
         })
     }
 
+    /// Makes some batches, of which `first` is the number of the first, on the current thread.
+    ///
+    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
+    /// is done is handed over, and the rest is queued anew for all workers: by this thread if it can, or else by the
+    /// consumer ([`help_out`](Line::help_out)).
+    pub(super) fn make_batches(self: &Arc<Self>, first: usize, works: Vec<S::Work>) {
+        if self.is_cancelled() {
+            return;
+        }
+        if let [work] = &works[..] {
+            return self.deliver(self.make_one(first, work));
+        }
+        let shift = Shift::start();
+        let loaded = Cell::new(0);
+        let lot = Lot::new(first, works);
+        self.lots().push(Arc::clone(&lot));
+        let mut made = None;
+        // Not each time: beside the cheapest batches, a look at the clock counts.
+        for is_due in [false, false, false, true].into_iter().cycle() {
+            let Some(work) = lot.next(made.take()) else { break };
+            if self.is_cancelled() {
+                break;
+            }
+            made = Some(self.make_batch(&work, &loaded));
+            if is_due && shift.elapsed() > OVERDUE {
+                // On a worker, this queues on the worker's own pool.
+                self.relieve(&lot, &|job| rayon::spawn_fifo(job));
+            }
+        }
+        self.lots().retain(|other| !Arc::ptr_eq(other, &lot));
+        self.count(loaded.get(), shift);
+        self.relieve(&lot, &|_| ());
+    }
+
+    /// Makes one batch on the current thread, and counts what that took.
+    pub(super) fn make_one(&self, number: usize, work: &S::Work) -> Finished<C::Batch> {
+        let shift = Shift::start();
+        let loaded = Cell::new(0);
+        let made = self.make_batch(work, &loaded);
+        self.count(loaded.get(), shift);
+        Finished { first: number, made: vec![made] }
+    }
+
+    /// Takes over what workers have in hand that are held up, by a sample that takes long or never ends.
+    pub(super) fn help_out(self: &Arc<Self>, spawn: Spawn<'_>) {
+        let held_up: Vec<_> = self.lots().iter().filter(|lot| lot.is_held_up()).cloned().collect();
+        held_up.iter().for_each(|lot| self.relieve(lot, spawn));
+    }
+
+    fn relieve(self: &Arc<Self>, lot: &Lot<S::Work, C::Batch>, spawn: Spawn<'_>) {
+        let Relief { made, rest, next } = lot.relieve();
+        if !made.made.is_empty() {
+            self.deliver(made);
+        }
+        for (number, work) in (next..).zip(rest) {
+            let line = Arc::clone(self);
+            spawn(Box::new(move || line.make_batches(number, vec![work])));
+        }
+    }
+
+    fn lots(&self) -> MutexGuard<'_, Vec<Arc<Lot<S::Work, C::Batch>>>> {
+        self.lots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes one batch from beginning to end on the current thread; `loaded` counts its samples.
-    pub(super) fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Made<C::Batch> {
+    fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Made<C::Batch> {
         let len = self.source.len(work);
         let mut bad = Vec::new();
         let result = guarded("making the batch", || {

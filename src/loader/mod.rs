@@ -11,6 +11,7 @@ mod iterable;
 mod iterable_epoch;
 mod last;
 mod line;
+mod lot;
 mod mark;
 mod masked;
 mod on_error;

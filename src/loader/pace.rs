@@ -1,16 +1,18 @@
 //! How much work goes into one job, and how far to run ahead: both follow what a sample is measured to cost.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::memory::{BufferPool, Small};
 
 /// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
 /// which this makes small; and a batch is late by at most about as much.
-pub(super) const JOB: Duration = Duration::from_micros(50);
-/// The furthest a loader runs ahead on its own account: this many batches, of this many bytes.
+const JOB: Duration = Duration::from_micros(50);
+/// The furthest a loader runs ahead on its own account: this many batches, of this many bytes where they are cheap,
 const MOST_AHEAD: usize = 256;
 const MOST_AHEAD_BYTES: usize = 8 << 20;
+/// and of this many where a slow sample would have the workers idle.
+const MOST_STRETCHED_BYTES: usize = 256 << 20;
 
 /// How far to run ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(super) struct Pace {
     /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
     /// measurement of many, which does not matter.
     sample_cost: AtomicU64,
+    /// How many batches more than that, because of slow samples.
+    stretched: AtomicUsize,
     /// Whether a batch was ever finished, so that it is known which buffers one has.
     has_finished: AtomicBool,
 }
@@ -65,7 +69,14 @@ impl Job {
 
 impl Pace {
     pub(super) fn new(num_workers: usize, ahead: Ahead, chunk_size: Option<usize>) -> Self {
-        Pace { num_workers, ahead, chunk_size, sample_cost: AtomicU64::new(0), has_finished: AtomicBool::new(false) }
+        Pace {
+            num_workers,
+            ahead,
+            chunk_size,
+            sample_cost: AtomicU64::new(0),
+            stretched: AtomicUsize::new(0),
+            has_finished: AtomicBool::new(false),
+        }
     }
 
     /// How many batches may be ahead as long as nothing is known of them.
@@ -123,8 +134,31 @@ impl Pace {
         (waiting + in_the_making).max(1)
     }
 
+    /// Runs further ahead from now on, if the workers run out of work while the consumer waits: a batch that it did not
+    /// get yet is there, and fewer are in the making than there are workers. So the one that is due has a sample that takes
+    /// long, and all that may be ahead is done. Says whether there is more to do now.
+    ///
+    /// Only where nobody has set how far to run ahead. One sample in a thousand that takes a hundred times as long as the
+    /// others is a tenth of the work, which one worker does while the others go on only as far as this allows.
+    pub(super) fn stretch(&self, queued: usize, OnTheWay { made, delivered }: OnTheWay, buffers: &BufferPool) -> bool {
+        let has_idle_workers = made > delivered && queued.saturating_sub(made) < self.num_workers;
+        if self.ahead != Ahead::ByCost || !has_idle_workers {
+            return false;
+        }
+        let most = match buffers.batch_bytes() {
+            // How large they are is not known.
+            0 => 4 * self.at_first(),
+            bytes => (MOST_STRETCHED_BYTES / bytes).min(MOST_AHEAD),
+        };
+        let stretched = self.stretched.load(Relaxed);
+        let more = most.saturating_sub(self.at_first() + stretched).min(self.num_workers);
+        self.stretched.store(stretched + more, Relaxed);
+        buffers.raise(self.at_first() + stretched + more + 2);
+        more > 0
+    }
+
     fn window_by_cost(&self, batch_size: usize, buffers: &BufferPool) -> usize {
-        let base = self.at_first();
+        let base = self.at_first() + self.stretched.load(Relaxed);
         let Some(samples) = self.samples_per_job() else { return base };
         // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
         // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
@@ -174,7 +208,8 @@ impl Pace {
         let cost = (time.as_nanos() as u64).saturating_mul(1024) / samples as u64;
         let average = match self.sample_cost.load(Relaxed) {
             0 => cost,
-            average => average - average / 8 + cost / 8,
+            // One sample that takes a hundred times as long as the others is not what they take.
+            average => average - average / 8 + cost.min(average.saturating_mul(8)) / 8,
         };
         self.sample_cost.store(average.max(1), Relaxed);
     }

@@ -26,7 +26,8 @@ const MOST_RESERVED: usize = 4096;
 ///
 /// A buffer for B bytes has B rounded up to a sixteenth of the next power of two, `b`. A loader can have n buffers of a
 /// field in use: what may be ahead, the consumer's own, and the one that it takes before it lets go of that. (Where nobody
-/// set how far to run ahead, smaller buffers are held ready in larger numbers, up to 8 MiB or 258 of them.) So a field takes
+/// set how far to run ahead, smaller buffers are held ready in larger numbers, up to 8 MiB or 258 of them; and more, up to
+/// 256 MiB, once slow samples have had the loader run further ahead.) So a field takes
 /// n * b bytes of the heap. Page-locked memory comes in powers of two: as many buffers are cut from the blocks that cost
 /// least together, which is their bytes and 64 KiB for each. (64 images of 3x224x224 floats are 36.75 MiB, `b` is 40: six
 /// buffers are cut from 256 MiB, where one by one they would be six blocks of 64.)
@@ -40,7 +41,7 @@ struct Pool {
     /// Whether that is the heap, of which a block more costs next to nothing.
     is_heap: bool,
     /// How many buffers of a field the loader can have in use at a time,
-    in_use_at_most: usize,
+    in_use_at_most: AtomicUsize,
     /// or, if this is not 0, how many bytes.
     budget: AtomicUsize,
     /// What small buffers to hold ready beyond that.
@@ -109,7 +110,7 @@ impl BufferPool {
             is_heap: allocator.is_none(),
             allocator: allocator.unwrap_or_else(|| Arc::new(Pageable)),
             small,
-            in_use_at_most: in_use_at_most.clamp(1, MOST_RESERVED),
+            in_use_at_most: AtomicUsize::new(in_use_at_most.clamp(1, MOST_RESERVED)),
             budget: AtomicUsize::new(0),
             shelf: Mutex::default(),
             reserve: AtomicUsize::new(usize::MAX),
@@ -131,6 +132,11 @@ impl BufferPool {
         self.0.budget.store(bytes, Relaxed);
     }
 
+    /// From now on the loader can have this many batches in use, if those are more than before.
+    pub(crate) fn raise(&self, in_use_at_most: usize) {
+        self.0.in_use_at_most.fetch_max(in_use_at_most.min(MOST_RESERVED), Relaxed);
+    }
+
     /// A buffer of at least `bytes` bytes for a field.
     ///
     /// # Errors
@@ -147,7 +153,7 @@ impl BufferPool {
         });
         shelf.fields[place].largest = shelf.fields[place].largest.max(capacity);
         let in_use_at_most = match pool.budget.load(Relaxed) {
-            0 => pool.in_use_at_most,
+            0 => pool.in_use_at_most.load(Relaxed),
             // Of batches as large as they are known to be by now, this one included.
             budget => (budget / shelf.batch_bytes() + 2).min(MOST_RESERVED),
         };
