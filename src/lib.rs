@@ -40,6 +40,7 @@
 //!   time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so for another
 //!   framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`, [`HostTensor::into_dlpack`] gives
 //!   what other frameworks take.
+//! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
 //!
@@ -71,6 +72,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
+pub mod chaos;
 mod collate;
 mod dataset;
 mod device;

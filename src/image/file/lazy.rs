@@ -142,6 +142,20 @@ impl LazyImage {
         }
     }
 
+    /// Of as many of its file's first bytes as `kept` says for their number, as if the file ended there.
+    ///
+    /// # Errors
+    ///
+    /// If no header is left, or the file was decoded before.
+    pub(crate) fn truncated(self, kept: impl FnOnce(usize) -> usize) -> Result<Self> {
+        let Content::File(File { bytes, options, .. }) = &self.content else {
+            let problem = "an image that was resized twice has no file any more that could be cut short: cut it before";
+            return Err(Error::new(ErrorKind::Config, problem));
+        };
+        let prefix = bytes[..kept(bytes.len())].to_vec();
+        Ok(LazyImage { resize: self.resize, ..Self::new(prefix, options)? })
+    }
+
     /// Remembers that it is to be resampled.
     pub(in crate::image) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
         Limits::default().check(size)?;
