@@ -115,7 +115,7 @@ pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,
     RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
-pub use stats::{StageTimes, Stats};
+pub use stats::{Diagnosis, Limit, SlowSample, StageTimes, Stats};
 
 /// Compiles and runs the README's example.
 #[cfg(all(doctest, feature = "vision"))]

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
+use crate::stats::has_read;
+
 /// How many blocks a thread keeps: a file, its pixels, and two stages of transforms.
 const KEPT: usize = 4;
 /// Blocks larger than this go back to the system, or one huge picture would be paid for until the end.
@@ -88,7 +90,8 @@ pub(crate) fn read_file(path: &Path) -> io::Result<Scratch> {
     let mut block = Scratch::recycled(expected).unwrap_or_default();
     block.clear();
     block.reserve(expected);
-    file.read_to_end(&mut block)?;
+    let read = file.read_to_end(&mut block)?;
+    has_read(read);
     Ok(Scratch(block))
 }
 

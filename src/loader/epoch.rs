@@ -196,6 +196,8 @@ where
 
     /// As [`take`](Epoch::take); no more than `Some(None)` of a batch of which nothing is left.
     fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+        let (delivered, counters) = (self.delivery.delivered().count(), &self.line.shared.counters);
+        counters.asked(self.line.made.load(Relaxed).saturating_sub(delivered), self.queued.saturating_sub(delivered));
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let in_time = self.wait(waiting);

@@ -29,6 +29,10 @@ impl<D: Dataset> Data<D> {
     pub(super) fn fingerprint(&self) -> u64 {
         *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
     }
+
+    pub(super) fn path(&self, name: SampleName) -> Option<PathBuf> {
+        (name.index < self.len).then(|| self.dataset.path(name.index)).flatten()
+    }
 }
 
 /// The samples of one epoch: a dataset, and which of it when.
@@ -74,8 +78,7 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
     }
 
     fn path(&self, name: SampleName) -> Option<PathBuf> {
-        let known = name.index < self.data.len;
-        known.then(|| self.data.dataset.path(name.index)).flatten()
+        self.data.path(name)
     }
 }
 

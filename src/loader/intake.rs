@@ -121,6 +121,12 @@ where
         self.rotation().after.pop_front()
     }
 
+    /// The consumer asks for a batch.
+    pub(super) fn asked(&self) {
+        let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));
+        self.line.shared.counters.asked(self.line.made.load(Relaxed).saturating_sub(delivered), queued - delivered);
+    }
+
     /// Runs further ahead, if the consumer waits for one slow batch and the workers for the consumer.
     pub(super) fn stretch(&self) -> bool {
         let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));

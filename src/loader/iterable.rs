@@ -207,7 +207,7 @@ where
 
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.shared.stats(self.num_workers(), |name| self.dataset.path(name.shard?))
     }
 
     fn start(&self, epoch: u64, progress: Progress) -> IterableEpoch<I, C> {

@@ -64,6 +64,7 @@ where
 
     /// As [`take`](Self::take); no more than `Some(None)` of a batch of which nothing is left.
     fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+        self.intake.asked();
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let outcome = self.wait(waiting);

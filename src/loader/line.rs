@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -23,7 +23,7 @@ use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
-use crate::stats::{Counters, Shift, Stats};
+use crate::stats::{Counters, Shift, Slow, SlowSample, Stats};
 
 /// Where the samples of an epoch come from.
 pub(super) trait Source: Send + Sync + 'static {
@@ -79,8 +79,18 @@ pub(super) struct Shared<C> {
 }
 
 impl<C> Shared<C> {
-    pub(super) fn stats(&self) -> Stats {
-        self.counters.report(&self.buffers, self.bad_samples.quarantine().len() as u64)
+    /// What the loader has done; `path` tells where a sample comes from.
+    pub(super) fn stats(&self, num_workers: usize, path: impl Fn(SampleName) -> Option<PathBuf>) -> Stats {
+        let named = |Slow { shard, index, time }| {
+            let path = guarded("the path", || Ok(path(SampleName { shard, index }))).ok().flatten();
+            SlowSample { index, shard, path, time }
+        };
+        Stats {
+            num_workers,
+            bad_samples: self.bad_samples.quarantine().len() as u64,
+            slowest: self.counters.slowest.samples().into_iter().map(named).collect(),
+            ..self.counters.report(&self.buffers)
+        }
     }
 }
 
@@ -418,7 +428,8 @@ where
         failed_at: &impl Fn() -> usize,
         loaded: &Cell<usize>,
     ) -> Result<(), Stopped> {
-        let Shared { collate, watch, .. } = &*self.shared;
+        let Shared { collate, watch, counters, pace, .. } = &*self.shared;
+        let is_timed = pace.has_costly_samples();
         let (start, end) = (slots.start, slots.end);
         let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
@@ -429,9 +440,16 @@ where
                     return Ok(false);
                 }
                 let _watched = watch.as_ref().map(|watch| watch.begin(self.source.name(work, slot)));
+                let begun = is_timed.then(Instant::now);
                 match samples.load(slot) {
                     Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
                     Err(error) => return Err((true, error)),
+                }
+                if let Some(begun) = begun {
+                    counters.slowest.note(begun.elapsed(), || {
+                        let SampleName { shard, index } = self.source.name(work, slot);
+                        (shard, index)
+                    });
                 }
             }
             current.set(end);

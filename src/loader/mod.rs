@@ -179,7 +179,7 @@ where
 
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.shared.stats(self.num_workers(), |name| self.data.path(name))
     }
 }
 

@@ -214,6 +214,12 @@ impl Pace {
         self.sample_cost.store(average.max(1), Relaxed);
     }
 
+    /// Whether samples take long enough to look at the clock for each. As long as nothing is known, they may.
+    pub(super) fn has_costly_samples(&self) -> bool {
+        const COSTLY: u64 = 5_000 * 1024;
+        !(1..COSTLY).contains(&self.sample_cost.load(Relaxed))
+    }
+
     /// How many samples take as long as a job should.
     pub(super) fn samples_per_job(&self) -> Option<usize> {
         match self.sample_cost.load(Relaxed) {

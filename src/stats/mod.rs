@@ -1,118 +1,29 @@
-//! What a loader counts, and the report made of it.
+//! What a loader counts, the report made of it, and what that says about the run.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+mod counters;
+mod cpu;
+mod diagnosis;
+mod slowest;
 
-use crate::memory::BufferPool;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// The counters that workers and consumer write. Each is a sum of its own, so relaxed order is enough.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) batches: AtomicU64,
-    pub(crate) samples: AtomicU64,
-    pub(crate) errors: AtomicU64,
-    pub(crate) skipped: AtomicU64,
-    pub(crate) substituted: AtomicU64,
-    pub(crate) worker_busy_ns: AtomicU64,
-    stages_ns: [AtomicU64; STAGES],
-    pub(crate) consumer_wait_ns: AtomicU64,
-    pub(crate) epoch_ns: AtomicU64,
-}
-
-/// What a worker does with an image, step by step.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "vision"), allow(dead_code, reason = "only images have stages"))]
-pub(crate) enum Stage {
-    Read,
-    Header,
-    Decode,
-    Resample,
-    Write,
-}
-
-const STAGES: usize = Stage::Write as usize + 1;
-
-thread_local! {
-    /// What this thread has spent in each stage, in nanoseconds, and nobody has counted yet.
-    static SPENT: [Cell<u64>; STAGES] = const { [const { Cell::new(0) }; STAGES] };
-}
-
-/// Does a stage's work, and notes the time that it took. Two readings of the clock, so not for a pixel or a number.
-#[cfg_attr(not(feature = "vision"), allow(dead_code, reason = "only images have stages"))]
-pub(crate) fn timed<T>(stage: Stage, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let done = work();
-    SPENT.with(|spent| {
-        let cell = &spent[stage as usize];
-        cell.set(cell.get() + started.elapsed().as_nanos() as u64);
-    });
-    done
-}
-
-/// Since when a worker has been at it, and what its thread had done before, for somebody else: a sample may itself load
-/// from another loader, or wait for rayon, which uses the time for another job.
-pub(crate) struct Shift {
-    started: Instant,
-    before: [u64; STAGES],
-}
-
-impl Shift {
-    pub(crate) fn start() -> Self {
-        let before = SPENT.with(|spent| std::array::from_fn(|stage| spent[stage].take()));
-        Shift { started: Instant::now(), before }
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-}
-
-impl Counters {
-    /// Takes note of what this thread did in its shift.
-    pub(crate) fn worked(&self, samples: usize, elapsed: Duration, shift: Shift) {
-        self.samples.fetch_add(samples as u64, Relaxed);
-        self.worker_busy_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
-        SPENT.with(|spent| {
-            for ((total, spent), before) in self.stages_ns.iter().zip(spent).zip(shift.before) {
-                match spent.replace(before) {
-                    0 => {}
-                    spent => drop(total.fetch_add(spent, Relaxed)),
-                }
-            }
-        });
-    }
-
-    pub(crate) fn report(&self, buffers: &BufferPool, bad_samples: u64) -> Stats {
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        let pool = buffers.counts();
-        Stats {
-            batches: count(&self.batches),
-            samples: count(&self.samples),
-            errors: count(&self.errors),
-            bad_samples,
-            skipped: count(&self.skipped),
-            substituted: count(&self.substituted),
-            worker_busy: Duration::from_nanos(count(&self.worker_busy_ns)),
-            stages: StageTimes::of(|stage| Duration::from_nanos(count(&self.stages_ns[stage as usize]))),
-            consumer_wait: Duration::from_nanos(count(&self.consumer_wait_ns)),
-            epoch_time: Duration::from_nanos(count(&self.epoch_ns)),
-            buffers_allocated: pool.allocated,
-            buffers_leased: pool.leased,
-            buffers_live: pool.leased.saturating_sub(pool.returned),
-            buffer_bytes: pool.held_bytes,
-            buffer_bytes_live: pool.live_bytes,
-            buffer_bytes_peak: pool.peak_bytes,
-        }
-    }
-}
+pub(crate) use counters::{Counters, Shift, Stage};
+#[cfg(feature = "vision")]
+pub(crate) use counters::{has_read, timed};
+pub(crate) use cpu::CpuTimes;
+pub use diagnosis::{Diagnosis, Limit};
+pub(crate) use slowest::Slow;
 
 /// What a loader has done since it was built; see [`Loader::stats`](crate::Loader::stats).
 ///
 /// To see one epoch, take the report before and after it and use [`since`](Stats::since).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// How many workers load samples now; 0 is the caller's own thread.
+    pub num_workers: usize,
     /// Batches delivered to the consumer, failed ones not counted.
     pub batches: u64,
     /// Samples loaded by workers; more than were delivered while some are ahead or were cancelled.
@@ -134,10 +45,22 @@ pub struct Stats {
     /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
     /// a share of.
     pub epoch_time: Duration,
+    /// Bytes of files that workers have read, by the datasets of this crate. Memory-mapped data is not counted.
+    pub bytes_read: u64,
+    /// How many batches were ready when `next()` was called, added up over all calls,
+    pub queue_ready: u64,
+    /// and how many were ready or in the making.
+    pub queue_ahead: u64,
+    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was built.
+    /// Samples are timed where they take at least 5 us on average; others cost no more than looking at the clock.
+    pub slowest: Vec<SlowSample>,
+    pub(crate) cpu: CpuTimes,
     /// Batch buffers allocated. Constant once the loader is warm; it grows when batches are kept.
     pub buffers_allocated: u64,
     /// Batch buffers handed out.
     pub buffers_leased: u64,
+    /// Batch buffers handed out that were used before.
+    pub buffers_recycled: u64,
     /// Batch buffers in use now, in the loader or with the consumer.
     pub buffers_live: u64,
     /// Bytes of all batch buffers there are, in use or held ready; see [`BufferPool`].
@@ -166,7 +89,7 @@ pub struct StageTimes {
 }
 
 impl StageTimes {
-    fn of(time: impl Fn(Stage) -> Duration) -> Self {
+    pub(crate) fn of(time: impl Fn(Stage) -> Duration) -> Self {
         StageTimes {
             read: time(Stage::Read),
             header: time(Stage::Header),
@@ -192,6 +115,33 @@ impl StageTimes {
     }
 }
 
+/// A sample that took long to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowSample {
+    /// Its index in the dataset.
+    pub index: usize,
+    /// The shard that the index counts in, of an [`IterableDataset`](crate::IterableDataset).
+    pub shard: Option<usize>,
+    /// The absolute path of its file, if it has one.
+    pub path: Option<PathBuf>,
+    /// How long it took, at its slowest.
+    pub time: Duration,
+}
+
+impl fmt::Display for SlowSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sample {}", self.index)?;
+        if let Some(shard) = self.shard {
+            write!(f, " of shard {shard}")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, " ({})", path.display())?;
+        }
+        write!(f, ", {:.1?}", self.time)
+    }
+}
+
 impl Stats {
     /// The share of its time that the consumer spent waiting for data, from 0 to 1; 0 before the first epoch.
     pub fn consumer_wait_share(&self) -> f64 {
@@ -201,8 +151,49 @@ impl Stats {
         }
     }
 
-    /// What came since an `earlier` report of the same loader. The bad samples, the buffers in use and the bytes are a state,
-    /// and stay as they are now.
+    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every batch
+    /// is waited for) to 1 (the workers wait for the consumer).
+    pub fn queue_occupancy(&self) -> f64 {
+        match self.queue_ahead {
+            0 => 0.0,
+            ahead => self.queue_ready as f64 / ahead as f64,
+        }
+    }
+
+    /// How busy the workers were, from 0 to 1.
+    pub fn worker_utilization(&self) -> f64 {
+        match self.epoch_time.as_secs_f64() * self.num_workers as f64 {
+            0.0 => 0.0,
+            most => self.worker_busy.as_secs_f64() / most,
+        }
+    }
+
+    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or for
+    /// a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
+    pub fn worker_cpu_share(&self) -> Option<f64> {
+        self.cpu.share(self.cpu.on_core)
+    }
+
+    /// What limits this run, and what to change: one sentence, printed.
+    ///
+    /// It is about the time that this report covers: for what limits it now, take the difference of two
+    /// ([`since`](Stats::since)).
+    ///
+    /// ```
+    /// # use sutler::{InMemory, Loader};
+    /// # let loader = Loader::builder((0..1000).collect::<InMemory<i64>>()).batch_size(4).build()?;
+    /// for batch in &loader {
+    ///     batch?;
+    /// }
+    /// println!("{}", loader.stats().diagnosis()); // The training loop loads its own samples, …
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn diagnosis(&self) -> Diagnosis {
+        Diagnosis::of(self)
+    }
+
+    /// What came since an `earlier` report of the same loader. The number of workers, the bad and the slowest samples,
+    /// the buffers in use and their bytes are a state, and stay as they are now.
     pub fn since(&self, earlier: &Stats) -> Stats {
         Stats {
             batches: self.batches - earlier.batches,
@@ -216,7 +207,12 @@ impl Stats {
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
             buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
             buffers_leased: self.buffers_leased - earlier.buffers_leased,
-            ..*self
+            buffers_recycled: self.buffers_recycled.saturating_sub(earlier.buffers_recycled),
+            bytes_read: self.bytes_read - earlier.bytes_read,
+            queue_ready: self.queue_ready - earlier.queue_ready,
+            queue_ahead: self.queue_ahead - earlier.queue_ahead,
+            cpu: self.cpu.since(&earlier.cpu),
+            ..self.clone()
         }
     }
 }
