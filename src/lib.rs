@@ -103,8 +103,8 @@ pub use device::{DevicePrefetcher, Transfer};
 pub use error::{Error, ErrorKind, Result};
 pub use ledger::Ledger;
 pub use loader::{
-    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, OnError,
-    WorkerPool,
+    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, NumWorkers,
+    OnError, WorkerPool,
 };
 #[cfg(feature = "dlpack")]
 pub use memory::dlpack;

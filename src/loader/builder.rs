@@ -9,7 +9,7 @@ use super::line::Shared;
 use super::orders::Orders;
 use super::settings::{Ordering, Seeding, Settings};
 use super::watch::Watch;
-use super::{Loader, OnError, WorkerPool};
+use super::{Loader, NumWorkers, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -83,9 +83,20 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// How many threads load samples (default: 0, which loads in the caller's thread, inside `next()`).
-    pub fn num_workers(mut self, num_workers: usize) -> Self {
-        self.settings.num_workers = Some(num_workers);
+    /// How many threads load samples (default: 0, which loads in the caller's thread, inside `next()`);
+    /// [`NumWorkers::Auto`] finds out.
+    ///
+    /// ```
+    /// use sutler::{InMemory, Loader, NumWorkers};
+    ///
+    /// let samples: InMemory<i64> = (0..1000).collect();
+    /// let loader = Loader::builder(samples).batch_size(10).num_workers(NumWorkers::Auto).build()?;
+    /// assert_eq!(loader.epoch().count(), 100);
+    /// assert!(loader.num_workers() >= 1);
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn num_workers(mut self, num_workers: impl Into<NumWorkers>) -> Self {
+        self.settings.num_workers = Some(num_workers.into());
         self
     }
 
@@ -100,7 +111,7 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Called once on each worker thread, with its number, before [`build`](LoaderBuilder::build) returns, whose error it
+    /// Called once on each worker thread (with [`NumWorkers::Auto`], on all that there may be), with its number, before [`build`](LoaderBuilder::build) returns, whose error it
     /// may be. Not called without workers, as in torch.
     ///
     /// Its usual use in Python, to seed each worker differently, is what [`SampleRng`](crate::SampleRng) makes needless;
@@ -314,11 +325,13 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         settings.check(Some(len))?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
-        let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
+        let num_threads = workers.as_ref().map_or(0, WorkerPool::num_threads);
         let timeout = settings.timeout();
+        let counters = Arc::new(Counters::default());
+        let tuning = settings.tuning(workers.as_ref(), &counters);
         let bad_samples = settings.bad_samples(Some(len));
         let in_order = !settings.out_of_order;
-        let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len), allocator);
+        let (pace, buffers) = settings.pace(workers.as_ref(), settings.most_batches(len), allocator);
         let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
             data: Arc::new(Data { dataset: self.dataset, len, seed, fingerprint: OnceLock::new() }),
@@ -327,8 +340,9 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
                 pace,
                 buffers,
                 bad_samples,
-                counters: Arc::new(Counters::default()),
-                watch: timeout.map(|_| Watch::new(num_workers)),
+                tuning,
+                counters,
+                watch: timeout.map(|_| Watch::new(num_threads)),
             }),
             orders: Arc::new(Orders::new(sampler, distributed, len)),
             workers,

@@ -1,16 +1,18 @@
 //! `Delivery`: finished batches, from the channel to the consumer, in order or as they come.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::line::{Finished, Line, Source};
+use super::line::{Finished, Line, Shared, Source};
 use super::lot::HELD_UP;
+use super::tuner::Tuning;
 use crate::collate::Collate;
 use crate::error::Result;
 use crate::stats::Counters;
@@ -112,7 +114,7 @@ impl<B> Delivery<B> {
             match workers.receive(&self.finished, Some(until)) {
                 Ok(finished) => return Some(finished),
                 Err(RecvTimeoutError::Timeout) if deadline == Some(until) => return None,
-                Err(RecvTimeoutError::Timeout) => line.help_out(&|job| workers.spawn(job)),
+                Err(RecvTimeoutError::Timeout) => line.help_out(),
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
             }
         }
@@ -122,28 +124,43 @@ impl<B> Delivery<B> {
 /// The time of an epoch as its consumer sees it, and what came of each call of `next()`.
 pub(super) struct Clock {
     counters: Arc<Counters>,
+    tuning: Option<Arc<Tuning>>,
     /// Up to when the time is counted.
     counted: Instant,
+    /// How much of the time since then the consumer has waited.
+    waited: Cell<Duration>,
+    /// Whether `next()` has returned before: what the first batch takes says nothing of those behind it.
+    has_begun: bool,
     /// Whether the end was reported, and no more time counts.
     ended: bool,
 }
 
 impl Clock {
-    pub(super) fn start(counters: &Arc<Counters>) -> Self {
-        Clock { counters: Arc::clone(counters), counted: Instant::now(), ended: false }
+    pub(super) fn start<C>(shared: &Shared<C>) -> Self {
+        Clock {
+            counters: Arc::clone(&shared.counters),
+            tuning: shared.tuning.clone(),
+            counted: Instant::now(),
+            waited: Cell::default(),
+            has_begun: false,
+            ended: false,
+        }
     }
 
     /// The consumer waited since then.
     pub(super) fn waited(&self, since: Instant) {
-        self.counters.consumer_wait_ns.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
+        let waited = since.elapsed();
+        self.waited.set(self.waited.get() + waited);
+        self.counters.consumer_wait_ns.fetch_add(waited.as_nanos() as u64, Relaxed);
     }
 
     /// `next()` returns this.
     pub(super) fn returned<B>(&mut self, result: &Option<Result<B>>) {
         let counters = &*self.counters;
         let returned = Instant::now();
+        let (time, waited) = (returned - self.counted, self.waited.take());
         if !self.ended {
-            counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
+            counters.epoch_ns.fetch_add(time.as_nanos() as u64, Relaxed);
             self.counted = returned;
         }
         match result {
@@ -151,6 +168,10 @@ impl Clock {
             Some(Err(_)) => drop(counters.errors.fetch_add(1, Relaxed)),
             None => self.ended = true,
         }
+        if let (Some(tuning), Some(_), true) = (&self.tuning, result, self.has_begun) {
+            tuning.delivered(time, waited);
+        }
+        self.has_begun = true;
     }
 }
 

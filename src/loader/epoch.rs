@@ -15,7 +15,7 @@ use super::mark::Mark;
 use super::orders::Orders;
 use super::pace::OnTheWay;
 use super::watch::timed_out;
-use super::{Loader, LoaderState, WorkerPool};
+use super::{Loader, LoaderState};
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -29,7 +29,6 @@ use crate::sampler::Batches;
 /// what has not started and does not wait for what has.
 pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample> = Stack> {
     pub(super) line: Arc<Line<Indexed<D>, C>>,
-    pub(super) workers: Option<WorkerPool>,
     orders: Arc<Orders>,
     delivery: Delivery<C::Batch>,
     queued: usize,
@@ -57,7 +56,7 @@ where
     /// Gives the batches `batches` of epoch `epoch`, after the error that kept it from having any.
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let shared = Arc::clone(&loader.shared);
-        let clock = Some(Clock::start(&shared.counters));
+        let clock = Some(Clock::start(&shared));
         // Each message is at least one batch in flight, so there are never more messages than batches, and the one that ends
         // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not
         // worth the room.
@@ -69,13 +68,12 @@ where
             line: Arc::new(Line {
                 source: Indexed { data: Arc::clone(&loader.data), epoch, capacity: batches.capacity(), batches },
                 shared,
-                has_workers: loader.workers.is_some(),
+                workers: loader.workers.clone(),
                 cancelled: AtomicBool::new(false),
                 made: AtomicUsize::new(0),
                 lots: Mutex::default(),
                 finished: sender,
             }),
-            workers: loader.workers.clone(),
             orders: Arc::clone(&loader.orders),
             delivery: Delivery::new(finished, loader.in_order),
             queued: 0,
@@ -157,8 +155,8 @@ where
 
     /// Keeps the window full, and half-way through the epoch has the next one's order drawn.
     fn queue(&mut self) {
-        let Some(workers) = &self.workers else { return };
         let line = &self.line;
+        let Some(workers) = &line.workers else { return };
         let batches = line.source.batches.len();
         if self.queued == batches {
             return;
@@ -177,7 +175,7 @@ where
             if room < batches_per_job.min(rest) {
                 break;
             }
-            self.queued += line.queue(workers, self.queued, &job, rest);
+            self.queued += line.queue(self.queued, &job, rest);
         }
         if before < half && half <= self.queued {
             self.orders.prepare(line.source.epoch.wrapping_add(1), workers);
@@ -228,7 +226,7 @@ where
     fn wait(&mut self, from: Instant) -> bool {
         let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
         while !self.delivery.is_ready() && !self.line.is_cancelled() {
-            let finished = match &self.workers {
+            let finished = match &self.line.workers {
                 Some(workers) => self.delivery.wait(&self.line, workers, deadline),
                 None => {
                     let next = self.delivery.delivered().count();

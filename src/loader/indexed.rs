@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::WorkerPool;
 use super::last::Last;
 use super::line::{Line, Load, Source};
 use super::pace::Job;
@@ -130,20 +129,20 @@ where
 {
     /// Queues the batches from `first` on, as many as one job (or one batch in parts) takes, at most `most`. Returns
     /// how many.
-    pub(super) fn queue(self: &Arc<Self>, workers: &WorkerPool, first: usize, job: &Job, most: usize) -> usize {
+    pub(super) fn queue(self: &Arc<Self>, first: usize, job: &Job, most: usize) -> usize {
         match *job {
             Job::Batches(batches) => {
                 let batches = first..first + batches.min(most);
                 let line = Arc::clone(self);
                 let count = batches.len();
-                workers.spawn(move || {
+                self.spawn(move || {
                     let works = batches.clone().map(|batch| line.source.batches.run(batch)).collect();
                     line.make_batches(batches.start, works);
                 });
                 count
             }
             Job::Parts(samples) => {
-                self.queue_parts(first, self.source.batches.run(first), samples, &|part| workers.spawn(part));
+                self.queue_parts(first, self.source.batches.run(first), samples);
                 1
             }
         }

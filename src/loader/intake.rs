@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
-use super::line::{Finished, Line, Spawn, discard, guarded};
+use super::line::{Finished, Line, discard, guarded};
 use super::pace::{Ahead, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;
@@ -110,7 +110,7 @@ where
             interleave: loader.interleave,
             batch_size: loader.batch_size,
             drop_last: loader.drop_last,
-            reading: Pace::new(0, Ahead::default(), None),
+            reading: Pace::new(Arc::default(), Ahead::default(), None),
             delivered: AtomicUsize::new(0),
         }
     }
@@ -144,17 +144,17 @@ where
     }
 
     /// Queues everything there is room for: batches that are complete, and reading.
-    pub(super) fn pump(self: &Arc<Self>, spawn: Spawn<'_>) {
+    pub(super) fn pump(self: &Arc<Self>) {
         let (window, batches, readings) = {
             let mut rotation = self.rotation();
             let window = self.window();
             let batches = self.rotate(&mut rotation, window);
             (window, batches, self.take_readers(&mut rotation, window))
         };
-        self.queue(batches, window, spawn);
+        self.queue(batches, window);
         for reading in readings {
             let intake = Arc::clone(self);
-            spawn(Box::new(move || intake.run_reader(reading)));
+            self.line.spawn(move || intake.run_reader(reading));
         }
     }
 
@@ -164,8 +164,7 @@ where
             return;
         }
         self.read(reading);
-        // On a worker, this queues on the worker's own pool.
-        self.pump(&|job| rayon::spawn_fifo(job));
+        self.pump();
     }
 
     /// Without workers: makes one step towards the next batch, perhaps the last one.
@@ -305,11 +304,11 @@ where
     }
 
     /// Has batches made.
-    fn queue(self: &Arc<Self>, mut batches: Batches<I::Record>, window: usize, spawn: Spawn<'_>) {
+    fn queue(self: &Arc<Self>, mut batches: Batches<I::Record>, window: usize) {
         match self.line.shared.pace.job(self.batch_size, window) {
             Job::Parts(samples) => {
                 for (batch, records) in batches {
-                    self.line.queue_parts(batch, records, samples, spawn);
+                    self.line.queue_parts(batch, records, samples);
                 }
             }
             Job::Batches(most) => {
@@ -318,7 +317,7 @@ where
                     let job = std::mem::replace(&mut batches, rest);
                     let (line, first) = (Arc::clone(&self.line), job[0].0);
                     let works = job.into_iter().map(|(_, records)| records).collect();
-                    spawn(Box::new(move || line.make_batches(first, works)));
+                    self.line.spawn(move || line.make_batches(first, works));
                 }
             }
         }

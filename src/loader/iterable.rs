@@ -108,10 +108,12 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
-        let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
+        let num_threads = workers.as_ref().map_or(0, WorkerPool::num_threads);
         let timeout = settings.timeout();
+        let counters = Arc::new(Counters::default());
+        let tuning = settings.tuning(workers.as_ref(), &counters);
         let bad_samples = settings.bad_samples(dataset.len());
-        let (pace, buffers) = settings.pace(num_workers, usize::MAX, allocator);
+        let (pace, buffers) = settings.pace(workers.as_ref(), usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
             fingerprint: OnceLock::new(),
@@ -120,8 +122,9 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
                 pace,
                 buffers,
                 bad_samples,
-                counters: Arc::new(Counters::default()),
-                watch: timeout.map(|_| Watch::new(num_workers)),
+                tuning,
+                counters,
+                watch: timeout.map(|_| Watch::new(num_threads)),
             }),
             workers,
             batch_size: settings.batch_size.unwrap_or(1),
@@ -216,7 +219,7 @@ where
         let line = Arc::new(Line {
             source: Streamed { dataset: Arc::clone(&self.dataset), seed: self.seed, epoch },
             shared: Arc::clone(&self.shared),
-            has_workers: self.workers.is_some(),
+            workers: self.workers.clone(),
             cancelled: AtomicBool::new(false),
             made: AtomicUsize::new(0),
             lots: Mutex::default(),
@@ -226,11 +229,10 @@ where
         let intake = Intake::new(line, self, progress);
         let epoch = IterableEpoch {
             intake: Arc::new(intake),
-            workers: self.workers.clone(),
             delivery: Delivery::new(finished, true),
             state,
             timeout: self.timeout,
-            clock: Some(Clock::start(&self.shared.counters)),
+            clock: Some(Clock::start(&self.shared)),
         };
         epoch.pump();
         epoch

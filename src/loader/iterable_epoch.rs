@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::LoaderState;
 use super::delivery::{Clock, Delivery};
 use super::intake::Intake;
 use super::line::Shared;
 use super::watch::timed_out;
-use super::{LoaderState, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::Result;
@@ -19,7 +19,6 @@ use crate::error::Result;
 /// An `Err` is one batch that could not be made; the iteration goes on behind it.
 pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
     pub(super) intake: Arc<Intake<I, C>>,
-    pub(super) workers: Option<WorkerPool>,
     pub(super) delivery: Delivery<C::Batch>,
     /// After the batch that was delivered last.
     pub(super) state: LoaderState,
@@ -48,8 +47,8 @@ where
     }
 
     pub(super) fn pump(&self) {
-        if let Some(workers) = &self.workers {
-            self.intake.pump(&|job| workers.spawn(job));
+        if self.intake.line.workers.is_some() {
+            self.intake.pump();
         }
     }
 
@@ -98,7 +97,7 @@ where
             if self.intake.is_over() {
                 return Outcome::Over;
             }
-            let finished = match &self.workers {
+            let finished = match &self.intake.line.workers {
                 Some(workers) => self.delivery.wait(&self.intake.line, workers, deadline),
                 None => Some(self.intake.step()),
             };

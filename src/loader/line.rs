@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::OnError;
 use super::bad::{Bad, BadSamples, Made};
 use super::lot::{Lot, Relief};
 use super::pace::Pace;
+use super::tuner::Tuning;
 use super::watch::{SampleName, Watch};
+use super::{OnError, WorkerPool};
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
@@ -73,6 +74,8 @@ pub(super) struct Shared<C> {
     pub(super) buffers: BufferPool,
     /// Shared with whoever counts in the consumer's place.
     pub(super) counters: Arc<Counters>,
+    /// Who finds out how many workers there should be, where nobody has said.
+    pub(super) tuning: Option<Arc<Tuning>>,
     pub(super) bad_samples: BadSamples,
     /// Who is loading what, where somebody may ask for it.
     pub(super) watch: Option<Watch>,
@@ -98,8 +101,8 @@ impl<C> Shared<C> {
 pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) source: S,
     pub(super) shared: Arc<Shared<C>>,
-    /// Whether worker threads make them, or the consumer's own.
-    pub(super) has_workers: bool,
+    /// Who makes them; `None` is the consumer itself.
+    pub(super) workers: Option<WorkerPool>,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
     pub(super) cancelled: AtomicBool,
     /// How many batches were finished, or have failed.
@@ -111,9 +114,6 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
 }
 
 type Lots<W, B> = Mutex<Vec<Arc<Lot<W, B>>>>;
-
-/// Queues a job for the workers.
-pub(super) type Spawn<'a> = &'a dyn Fn(Box<dyn FnOnce() + Send>);
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
 const OVERDUE: Duration = Duration::from_micros(500);
@@ -171,8 +171,8 @@ where
     S: Source,
     C: Collate<S::Sample> + 'static,
 {
-    /// Has a batch made in parts of `samples` samples, each queued by `spawn`.
-    pub(super) fn queue_parts(self: &Arc<Self>, batch: usize, work: S::Work, samples: usize, spawn: Spawn<'_>) {
+    /// Has a batch made in parts of `samples` samples.
+    pub(super) fn queue_parts(self: &Arc<Self>, batch: usize, work: S::Work, samples: usize) {
         let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
             Err(error) => return self.deliver(Finished::failed(batch, error)),
@@ -191,7 +191,7 @@ where
         });
         for (slots, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
-            spawn(Box::new(move || {
+            self.spawn(move || {
                 let run = guarded("making a part of the batch", || {
                     line.run_part(&assembly, part, slots);
                     Ok(())
@@ -202,7 +202,7 @@ where
                 {
                     line.deliver(Finished::failed(assembly.batch, error));
                 }
-            }));
+            });
         }
     }
 
@@ -248,13 +248,12 @@ where
             }
             made = Some(self.make_batch(&work, &loaded));
             if is_due && shift.elapsed() > OVERDUE {
-                // On a worker, this queues on the worker's own pool.
-                self.relieve(&lot, &|job| rayon::spawn_fifo(job));
+                self.relieve(&lot);
             }
         }
         self.lots().retain(|other| !Arc::ptr_eq(other, &lot));
         self.count(loaded.get(), shift);
-        self.relieve(&lot, &|_| ());
+        self.relieve(&lot);
     }
 
     /// Makes one batch on the current thread, and counts what that took.
@@ -267,19 +266,27 @@ where
     }
 
     /// Takes over what workers have in hand that are held up, by a sample that takes long or never ends.
-    pub(super) fn help_out(self: &Arc<Self>, spawn: Spawn<'_>) {
+    pub(super) fn help_out(self: &Arc<Self>) {
         let held_up: Vec<_> = self.lots().iter().filter(|lot| lot.is_held_up()).cloned().collect();
-        held_up.iter().for_each(|lot| self.relieve(lot, spawn));
+        held_up.iter().for_each(|lot| self.relieve(lot));
     }
 
-    fn relieve(self: &Arc<Self>, lot: &Lot<S::Work, C::Batch>, spawn: Spawn<'_>) {
+    fn relieve(self: &Arc<Self>, lot: &Lot<S::Work, C::Batch>) {
         let Relief { made, rest, next } = lot.relieve();
         if !made.made.is_empty() {
             self.deliver(made);
         }
         for (number, work) in (next..).zip(rest) {
             let line = Arc::clone(self);
-            spawn(Box::new(move || line.make_batches(number, vec![work])));
+            self.spawn(move || line.make_batches(number, vec![work]));
+        }
+    }
+
+    /// Queues a job for the workers.
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        match &self.workers {
+            Some(workers) => workers.spawn(job),
+            None => job(),
         }
     }
 
@@ -583,7 +590,7 @@ where
 
     /// The number of the current thread among the workers.
     fn worker(&self) -> Option<usize> {
-        rayon::current_thread_index().filter(|_| self.has_workers)
+        rayon::current_thread_index().filter(|_| self.workers.is_some())
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

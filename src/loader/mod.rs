@@ -5,6 +5,7 @@ mod builder;
 mod delivery;
 mod epoch;
 mod feed;
+mod gate;
 mod indexed;
 mod intake;
 mod iterable;
@@ -14,6 +15,7 @@ mod line;
 mod lot;
 mod mark;
 mod masked;
+mod num_workers;
 mod on_error;
 mod orders;
 mod pace;
@@ -23,6 +25,7 @@ mod settings;
 mod state;
 mod state_text;
 mod streamed;
+mod tuner;
 mod watch;
 mod workers;
 
@@ -39,6 +42,7 @@ pub use iterable_epoch::IterableEpoch;
 pub(crate) use line::guarded;
 pub(crate) use mark::Mark;
 pub use masked::Masked;
+pub use num_workers::NumWorkers;
 pub use on_error::OnError;
 pub(crate) use patience::Patience;
 pub use state::LoaderState;
@@ -162,7 +166,7 @@ where
         self.data.seed
     }
 
-    /// How many threads load samples; 0 is the caller's own.
+    /// How many threads load samples now; 0 is the caller's own.
     pub fn num_workers(&self) -> usize {
         self.workers.as_ref().map_or(0, WorkerPool::num_workers)
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::bad::BadSamples;
 use super::pace::{Ahead, Pace};
-use super::{OnError, WorkerPool};
+use super::tuner::Tuning;
+use super::{NumWorkers, OnError, WorkerPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BufferPool, HostAllocator};
 use crate::rng::Generator;
 use crate::sampler::{BatchSampler, Distributed, DistributedSampler, RandomSampler, Sampler, SequentialSampler};
+use crate::stats::Counters;
 
 /// The settings of a loader that do not depend on the types of its dataset and collate.
 #[derive(Default)]
@@ -24,7 +26,7 @@ pub(super) struct Settings {
     pub(super) sampler: Option<Box<dyn Sampler>>,
     pub(super) batch_sampler: Option<Box<dyn BatchSampler>>,
     pub(super) distributed: Option<Distributed>,
-    pub(super) num_workers: Option<usize>,
+    pub(super) num_workers: Option<NumWorkers>,
     pub(super) pool: Option<WorkerPool>,
     pub(super) on_error: OnError,
     pub(super) max_bad_samples: Option<usize>,
@@ -68,10 +70,14 @@ impl Settings {
     ///
     /// `len` is that of the dataset, if it has one.
     pub(super) fn check(&self, len: Option<usize>) -> Result<()> {
-        let has_workers = self.pool.is_some() || self.num_workers.is_some_and(|num_workers| num_workers > 0);
+        let has_workers = self.pool.is_some() || self.num_workers.is_some_and(NumWorkers::is_some);
         let has_timeout = self.timeout().is_some();
         let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
         let wrong = [
+            (
+                self.num_workers.is_some_and(|num_workers| !num_workers.is_valid()),
+                "num_workers must be at least 0 and at most 65,535",
+            ),
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
             (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
@@ -162,15 +168,22 @@ impl Settings {
     ///
     /// If they cannot be started, or `worker_init_fn` fails.
     pub(super) fn start_workers(&mut self) -> Result<Option<WorkerPool>> {
-        let workers = match (self.pool.take(), self.num_workers.unwrap_or(0)) {
+        let workers = match (self.pool.take(), self.num_workers) {
             (Some(pool), _) => Some(pool),
-            (None, 0) => None,
-            (None, num_workers) => Some(WorkerPool::new(num_workers)?),
+            (None, None | Some(NumWorkers::Fixed(0))) => None,
+            (None, Some(NumWorkers::Fixed(num_workers))) => Some(WorkerPool::new(num_workers)?),
+            (None, Some(NumWorkers::Auto)) => Some(WorkerPool::tunable()?),
         };
         if let (Some(workers), Some(init)) = (&workers, self.worker_init_fn.take()) {
             workers.init(init)?;
         }
         Ok(workers)
+    }
+
+    /// Who finds out how many of the workers should be busy.
+    pub(super) fn tuning(&self, workers: Option<&WorkerPool>, counters: &Arc<Counters>) -> Option<Arc<Tuning>> {
+        let is_auto = self.num_workers == Some(NumWorkers::Auto);
+        workers.filter(|_| is_auto).map(|workers| Arc::new(Tuning::new(workers.clone(), counters)))
     }
 
     /// Which memory batches have; `None` is the heap.
@@ -188,7 +201,7 @@ impl Settings {
     /// How far to run ahead, and the buffers for it; an epoch has no more than `most_batches`.
     pub(super) fn pace(
         &self,
-        num_workers: usize,
+        workers: Option<&WorkerPool>,
         most_batches: usize,
         allocator: Option<Arc<dyn HostAllocator>>,
     ) -> (Pace, BufferPool) {
@@ -197,6 +210,7 @@ impl Settings {
             (None, Some(bytes)) => Ahead::Bytes(bytes),
             (None, None) => Ahead::ByCost,
         };
+        let num_workers = workers.map(WorkerPool::width).unwrap_or_default();
         let pace = Pace::new(num_workers, ahead, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);

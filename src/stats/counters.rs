@@ -1,7 +1,7 @@
 //! The counters that workers and consumer write, and the stages of an image by thread.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::cpu;
@@ -25,6 +25,8 @@ pub(crate) struct Counters {
     /// At each call of `next()`: how many batches were ready, and how many were ahead, ready or not.
     ready: AtomicU64,
     ahead: AtomicU64,
+    /// The same at the last call.
+    ahead_now: AtomicUsize,
     pub(crate) cpu: cpu::Shares,
     pub(crate) slowest: Slowest,
 }
@@ -110,6 +112,12 @@ impl Counters {
     pub(crate) fn asked(&self, ready: usize, ahead: usize) {
         self.ready.fetch_add(ready as u64, Relaxed);
         self.ahead.fetch_add(ahead as u64, Relaxed);
+        self.ahead_now.store(ahead, Relaxed);
+    }
+
+    /// How many batches were ahead when the consumer last asked for one.
+    pub(crate) fn ahead_now(&self) -> usize {
+        self.ahead_now.load(Relaxed)
     }
 
     /// What the counters and the pool know.
