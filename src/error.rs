@@ -10,17 +10,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the loader, or of user code that the loader called.
 ///
-/// The text names the sample's index and its absolute path where they are known, then the cause:
+/// The text names the sample's index and its absolute path where they are known, then the cause, and what to do where
+/// that is not plain:
 ///
 /// ```text
-/// sample 17 (/data/train/cat/0017.jpg): cannot read the file: No such file or directory (os error 2)
+/// sample 17 (/data/train/cat/0017.jpg): cannot read the file: Too many open files (os error 24): raise `ulimit -n`, or
+/// use fewer workers
 /// ```
 ///
 /// Where two samples of a batch do not fit together, the text names the index of the other one as well.
 ///
 /// The facts about the sample are there as values: [`kind`](Error::kind), [`index`](Error::index),
 /// [`path`](Error::path), [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text
-/// already ends with the source's text, so a report that walks the chain would print it twice.
+/// already holds the source's text, so a report that walks the chain would print it twice.
 pub struct Error(Box<Inner>);
 
 // Boxed, because `Result<Sample>` is returned once a sample and should not grow by an error's size.
@@ -47,6 +49,11 @@ struct Rival {
     before: String,
     after: String,
 }
+
+// What `io::ErrorKind` does not name; every unix has had these numbers since the seventh edition.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 /// What kind of thing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,6 +234,31 @@ impl Error {
     pub fn worker(&self) -> Option<usize> {
         self.0.worker
     }
+
+    /// Whether it is no fault of the file: the system has run out of something, and another file would have failed as well.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        let code = source.and_then(io::Error::raw_os_error).filter(|_| cfg!(unix));
+        source.is_some_and(|source| source.kind() == io::ErrorKind::OutOfMemory)
+            || matches!(code, Some(ENFILE | EMFILE))
+    }
+
+    /// What to do about an error of the system, whoever met it: the crate, or a dataset of the user's.
+    fn advice(&self) -> Option<&'static str> {
+        let source = self.0.source.as_ref()?.downcast_ref::<io::Error>()?;
+        let code = source.raw_os_error().filter(|_| cfg!(unix))?;
+        let is_of_file = self.0.path.is_some();
+        match (code, source.kind()) {
+            (EMFILE, _) => Some("raise `ulimit -n`, or use fewer workers"),
+            (ENFILE, _) => Some("raise the system's limit (on Linux fs.file-max)"),
+            (EIO, _) => Some("the system's log may say which disk failed, and how"),
+            (_, io::ErrorKind::PermissionDenied) if is_of_file => {
+                Some("give this user the right to read it, and to enter the directories above it")
+            }
+            (_, io::ErrorKind::InvalidFilename) if is_of_file => Some("move it to where its path is shorter"),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -260,6 +292,10 @@ impl fmt::Display for Cause<'_> {
             ("", Some(source)) => write!(f, "{source}"),
             (message, Some(source)) => write!(f, "{message}: {source}"),
             (message, None) => f.write_str(message),
+        }?;
+        match self.0.advice() {
+            Some(advice) => write!(f, ": {advice}"),
+            None => Ok(()),
         }
     }
 }
@@ -335,5 +371,26 @@ mod tests {
     fn an_error_is_one_pointer() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn text_says_what_to_do_behind_the_cause_where_there_is_something() {
+        let text = |code| Error::from(io::Error::from_raw_os_error(code)).with_path("/data/a.jpg").to_string();
+        for (code, advice) in [
+            (24, "(os error 24): raise `ulimit -n`, or use fewer workers"),
+            (23, "(os error 23): raise the system's limit (on Linux fs.file-max)"),
+            (5, "(os error 5): the system's log may say which disk failed, and how"),
+            (13, "(os error 13): give this user the right to read it, and to enter the directories above it"),
+            (2, "(os error 2)"),
+        ] {
+            assert!(text(code).starts_with("/data/a.jpg: ") && text(code).ends_with(advice), "{}", text(code));
+        }
+        // What may not be read is not known to be a file.
+        let other = Error::other(io::Error::from_raw_os_error(13)).to_string();
+        assert!(other.ends_with("(os error 13)"), "{other}");
+        // A dataset of the user's runs out of files as well.
+        let other = Error::other(io::Error::from_raw_os_error(24)).to_string();
+        assert!(other.ends_with("use fewer workers"), "{other}");
     }
 }

@@ -77,6 +77,8 @@ mod collate;
 mod dataset;
 mod device;
 mod error;
+#[cfg(feature = "vision")]
+mod file;
 mod fingerprint;
 #[cfg(feature = "vision")]
 pub mod image;

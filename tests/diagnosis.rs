@@ -1,6 +1,7 @@
 //! What the report says in each situation, and what `NumWorkers::Auto` makes of it.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,62 +67,74 @@ fn train<B>(epoch: impl Iterator<Item = Result<B>>, training: Duration) {
     }
 }
 
+/// Other programs on the machine may spoil an attempt, not five; the other tests here do not run meanwhile.
+fn limited_by(expected: Limit, report: impl Fn() -> Stats) -> Stats {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = vec![];
+    for _ in 0..5 {
+        let stats = report();
+        if stats.diagnosis().limit() == expected {
+            return stats;
+        }
+        seen.push(format!("{} {stats:?}", stats.diagnosis()));
+    }
+    panic!("not {expected:?}: {seen:#?}");
+}
+
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[test]
 fn a_trainer_that_never_waits_is_the_limit() {
-    let stats = report(Costly { at_work: 20 * US, ..FREE }, 2, 4000 * US, 100);
-    assert_eq!(stats.diagnosis().limit(), Limit::Trainer, "{}", stats.diagnosis());
+    let stats = limited_by(Limit::Trainer, || report(Costly { at_work: 20 * US, ..FREE }, 2, 4000 * US, 100));
     assert!(stats.diagnosis().to_string().starts_with("The training loop is the limit: it waited for data "));
     assert!(stats.queue_occupancy() > 0.5, "{}", stats.queue_occupancy());
 }
 
 #[test]
 fn a_loop_that_loads_for_itself_is_told_to_use_workers() {
-    let stats = report(Costly { at_work: 200 * US, ..FREE }, 0, 500 * US, 50);
-    assert_eq!(stats.diagnosis().limit(), Limit::NoWorkers, "{}", stats.diagnosis());
+    limited_by(Limit::NoWorkers, || report(Costly { at_work: 200 * US, ..FREE }, 0, 500 * US, 50));
 }
 
 #[test]
 fn work_on_all_cores_is_the_cores_limit() {
-    let stats = report(Costly { at_work: 500 * US, ..FREE }, cores(), Duration::ZERO, 60 * cores());
-    assert_eq!(stats.diagnosis().limit(), Limit::Cores, "{} {stats:?}", stats.diagnosis());
+    let dataset = Costly { at_work: 500 * US, ..FREE };
+    limited_by(Limit::Cores, || report(dataset, cores(), Duration::ZERO, 60 * cores()));
 }
 
 #[test]
 fn work_on_one_of_several_cores_is_the_workers_limit() {
     if cores() > 1 {
-        let stats = report(Costly { at_work: 500 * US, ..FREE }, 1, Duration::ZERO, 80);
-        assert_eq!(stats.diagnosis().limit(), Limit::Workers, "{} {stats:?}", stats.diagnosis());
+        limited_by(Limit::Workers, || report(Costly { at_work: 500 * US, ..FREE }, 1, Duration::ZERO, 80));
     }
 }
 
 #[test]
 fn many_workers_on_few_cores_are_too_many() {
-    let stats = report(Costly { at_work: 500 * US, ..FREE }, 8 * cores(), Duration::ZERO, 100 * cores());
-    let limit = stats.diagnosis().limit();
     // Only Linux says that a thread has waited for a core.
     let expected = if cfg!(target_os = "linux") { Limit::TooManyWorkers } else { Limit::Cores };
-    assert_eq!(limit, expected, "{} {stats:?}", stats.diagnosis());
+    let dataset = Costly { at_work: 500 * US, ..FREE };
+    limited_by(expected, || report(dataset, 8 * cores(), Duration::ZERO, 100 * cores()));
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn samples_that_sleep_are_the_limit_of_latency() {
-    let stats = report(Costly { asleep: 2000 * US, ..FREE }, 4, Duration::ZERO, 80);
-    assert_eq!(stats.diagnosis().limit(), Limit::Latency, "{} {stats:?}", stats.diagnosis());
+    let dataset = Costly { asleep: 2000 * US, ..FREE };
+    let stats = limited_by(Limit::Latency, || report(dataset, 4, Duration::ZERO, 80));
     assert!(stats.worker_cpu_share().unwrap() < 0.4);
 }
 
 #[test]
 fn a_slow_sample_behind_which_nothing_may_be_loaded_is_named() {
     let dataset = Costly { asleep: 100 * US, slow: Some((200, Duration::from_millis(60))), ..FREE };
-    let loader = Loader::builder(dataset).batch_size(10).num_workers(4).prefetch_batches(2).build().unwrap();
-    train(loader.epoch().take(100), Duration::ZERO);
-    let stats = loader.stats();
-    assert_eq!(stats.diagnosis().limit(), Limit::Stragglers, "{} {stats:?}", stats.diagnosis());
+    let stats = limited_by(Limit::Stragglers, || {
+        let loader = Loader::builder(dataset).batch_size(10).num_workers(4).prefetch_batches(2).build().unwrap();
+        train(loader.epoch().take(100), Duration::ZERO);
+        loader.stats()
+    });
     let slowest = &stats.slowest[0];
     assert_eq!((slowest.index % 200, slowest.shard), (199, None));
     assert_eq!(slowest.path, Some(format!("/data/{}.jpg", slowest.index).into()));
@@ -133,24 +146,28 @@ fn a_slow_sample_behind_which_nothing_may_be_loaded_is_named() {
 fn a_window_too_small_for_the_workers_is_the_limit() {
     // Eight workers, and never more than two samples to load.
     let dataset = Costly { asleep: 1000 * US, ..FREE };
-    let loader =
-        Loader::builder(dataset).batch_size(2).num_workers(8).prefetch_batches(1).chunk_size(1).build().unwrap();
-    train(loader.epoch().take(100), Duration::ZERO);
-    let stats = loader.stats();
-    assert_eq!(stats.diagnosis().limit(), Limit::Prefetch, "{} {stats:?}", stats.diagnosis());
+    limited_by(Limit::Prefetch, || {
+        let builder = Loader::builder(dataset).batch_size(2).num_workers(8).prefetch_batches(1).chunk_size(1);
+        let loader = builder.build().unwrap();
+        train(loader.epoch().take(100), Duration::ZERO);
+        loader.stats()
+    });
 }
 
 #[test]
 fn the_report_of_a_part_of_a_run_is_about_that_part() {
-    let loader = Loader::builder(Costly { at_work: 100 * US, ..FREE }).batch_size(10).num_workers(1).build().unwrap();
-    let mut epoch = loader.epoch();
-    train(epoch.by_ref().take(40), Duration::ZERO);
-    let before = loader.stats();
-    assert_ne!(before.diagnosis().limit(), Limit::Trainer, "{}", before.diagnosis());
-    train(epoch.by_ref().take(40), 5000 * US);
-    let after = loader.stats().since(&before);
-    assert_eq!(after.diagnosis().limit(), Limit::Trainer, "{}", after.diagnosis());
-    assert_eq!(after.batches, 40);
+    limited_by(Limit::Trainer, || {
+        let builder = Loader::builder(Costly { at_work: 100 * US, ..FREE }).batch_size(10).num_workers(1);
+        let loader = builder.build().unwrap();
+        let mut epoch = loader.epoch();
+        train(epoch.by_ref().take(40), Duration::ZERO);
+        let before = loader.stats();
+        assert_ne!(before.diagnosis().limit(), Limit::Trainer, "{}", before.diagnosis());
+        train(epoch.by_ref().take(40), 5000 * US);
+        let after = loader.stats().since(&before);
+        assert_eq!(after.batches, 40);
+        after
+    });
 }
 
 #[test]

@@ -450,7 +450,7 @@ where
                 let begun = is_timed.then(Instant::now);
                 match samples.load(slot) {
                     Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
-                    Err(error) => return Err((true, error)),
+                    Err(error) => return Err((!error.is_shortage(), error)),
                 }
                 if let Some(begun) = begun {
                     counters.slowest.note(begun.elapsed(), || {
@@ -498,7 +498,8 @@ where
             let mut is_bad = true;
             let put = guarded("loading the sample", || {
                 let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name));
-                let sample = self.source.loads(work).load_instead(slot, name.index)?;
+                let sample = self.source.loads(work).load_instead(slot, name.index);
+                let sample = sample.inspect_err(|error| is_bad = !error.is_shortage())?;
                 self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
             });
             match put {
@@ -618,9 +619,10 @@ where
     }
 }
 
-/// Whether an error of a push says that the sample is bad, and not that it does not fit the others or the memory.
+/// Whether an error of a push says that the sample is bad, and not that it does not fit the others, or that the system has
+/// run out of something.
 fn is_of_sample(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Collate | ErrorKind::Limit)
+    !matches!(error.kind(), ErrorKind::Collate | ErrorKind::Limit) && !error.is_shortage()
 }
 
 /// Runs user code; a panic becomes an error that says what panicked, and with which message.

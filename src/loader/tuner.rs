@@ -118,7 +118,7 @@ impl Tuner {
             return None;
         }
         // Few are enough to see what a number is worth, and nobody wants to wait for hundreds.
-        self.skipped = (ahead + self.num_workers).min(4 * BATCHES);
+        self.skipped = (ahead + self.num_workers).min(3 * BATCHES);
         Some(self.num_workers)
     }
 
@@ -169,7 +169,8 @@ impl Tuner {
 
     /// Goes on between `low`, which is not good enough, and `high`, which is.
     fn halve(&mut self, low: usize, high: usize, goal: Goal) {
-        if high - low <= 1 {
+        // Of many, a few more or less do not matter.
+        if high - low <= (high / 16).max(1) {
             self.num_workers = high;
             self.search = Search::Settled { goal, since: 0, changed: 0 };
         } else {

@@ -54,6 +54,7 @@ struct Pool {
     held_bytes: Arc<AtomicU64>,
     allocated: AtomicU64,
     leased: AtomicU64,
+    recycled: AtomicU64,
     returned: AtomicU64,
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct Small {
 pub(crate) struct PoolCounts {
     pub(crate) allocated: u64,
     pub(crate) leased: u64,
+    pub(crate) recycled: u64,
     pub(crate) returned: u64,
     pub(crate) held_bytes: u64,
     pub(crate) live_bytes: u64,
@@ -117,6 +119,7 @@ impl BufferPool {
             held_bytes: Arc::default(),
             allocated: AtomicU64::new(0),
             leased: AtomicU64::new(0),
+            recycled: AtomicU64::new(0),
             returned: AtomicU64::new(0),
         }))
     }
@@ -185,10 +188,12 @@ impl BufferPool {
         shelf.live_bytes += buffer.capacity() as u64;
         shelf.peak_bytes = shelf.peak_bytes.max(shelf.live_bytes);
         pool.leased.fetch_add(1, Relaxed);
+        pool.recycled.fetch_add(u64::from(buffer.was_used), Relaxed);
         Ok(buffer)
     }
 
-    pub(super) fn give_back(&self, field: usize, buffer: Buffer) {
+    pub(super) fn give_back(&self, field: usize, mut buffer: Buffer) {
+        buffer.was_used = true;
         let pool = &*self.0;
         pool.returned.fetch_add(1, Relaxed);
         let mut shelf = pool.shelf();
@@ -216,10 +221,18 @@ impl BufferPool {
         let load = |counter: &AtomicU64| counter.load(Relaxed);
         // A buffer is leased before it is returned: read in the other order, so that live ones are never negative.
         let returned = load(&self.0.returned);
-        let (allocated, leased) = (load(&self.0.allocated), load(&self.0.leased));
+        let (allocated, leased, recycled) = (load(&self.0.allocated), load(&self.0.leased), load(&self.0.recycled));
         let shelf = self.0.shelf();
         let (live_bytes, peak_bytes) = (shelf.live_bytes, shelf.peak_bytes);
-        PoolCounts { allocated, leased, returned, held_bytes: load(&self.0.held_bytes), live_bytes, peak_bytes }
+        PoolCounts {
+            allocated,
+            leased,
+            recycled,
+            returned,
+            held_bytes: load(&self.0.held_bytes),
+            live_bytes,
+            peak_bytes,
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Counters {
             cpu: self.cpu.times(),
             buffers_allocated: pool.allocated,
             buffers_leased: pool.leased,
-            buffers_recycled: pool.leased.saturating_sub(pool.allocated),
+            buffers_recycled: pool.recycled,
             buffers_live: pool.leased.saturating_sub(pool.returned),
             buffer_bytes: pool.held_bytes,
             buffer_bytes_live: pool.live_bytes,

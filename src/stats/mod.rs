@@ -207,7 +207,7 @@ impl Stats {
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
             buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
             buffers_leased: self.buffers_leased - earlier.buffers_leased,
-            buffers_recycled: self.buffers_recycled.saturating_sub(earlier.buffers_recycled),
+            buffers_recycled: self.buffers_recycled - earlier.buffers_recycled,
             bytes_read: self.bytes_read - earlier.bytes_read,
             queue_ready: self.queue_ready - earlier.queue_ready,
             queue_ahead: self.queue_ahead - earlier.queue_ahead,

@@ -108,3 +108,30 @@ fn every_rank_leaves_out_its_own_and_masks_count_what_is_there() {
         assert_eq!(counted, (0..20).filter(|index| !matches!(index, 0 | 7 | 12 | 13)).collect::<Vec<i64>>());
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_system_that_has_run_out_of_files_is_no_fault_of_the_sample() {
+    struct Crowded;
+    impl sutler::Dataset for Crowded {
+        type Sample = i64;
+
+        fn len(&self) -> usize {
+            4
+        }
+
+        fn get(&self, index: usize, _: &mut sutler::SampleRng) -> sutler::Result<i64> {
+            match index {
+                1 => Err(std::io::Error::from_raw_os_error(24).into()), // EMFILE
+                index => Ok(index as i64),
+            }
+        }
+    }
+    for on_error in [OnError::Skip, OnError::Substitute] {
+        let loader = Loader::builder(Crowded).batch_size(2).on_error(on_error).build().unwrap();
+        let results: Vec<_> =
+            loader.epoch().map(|batch| batch.map(|batch| batch.to_vec()).map_err(|e| e.index())).collect();
+        assert_eq!(results, [Err(Some(1)), Ok(vec![2, 3])]);
+        assert!(loader.quarantine().is_empty());
+    }
+}
