@@ -11,7 +11,7 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc loom tsan asan miri
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -32,6 +32,8 @@ help:
 	@echo 'make fixtures                   make the files in fixtures again'
 	@echo 'make golden                     check the orders against all rows that torch drew; takes 2 GB of memory'
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
+	@echo 'make loom                       the models of the core: every order in which threads can meet at a batch, at its'
+	@echo '                                memory, at the gate and at the end of an epoch; LOOM_MAX_PREEMPTIONS=N looks further'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
@@ -95,6 +97,9 @@ golden-transforms:
 
 doc:
 	@$(torch) cargo doc --locked --no-deps --all-features
+
+loom:
+	@scripts/loom.sh $(ARGS)
 
 tsan:
 	@scripts/tsan.sh $(ARGS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of the engine and of the fake device under ThreadSanitizer, which sees two threads at one byte without anything
-# between them. Needs a nightly toolchain.
+# The tests of the engine, of what goes wrong in it, and of the fake device under ThreadSanitizer, which sees two threads at
+# one byte without anything between them. Needs a nightly toolchain.
 set -euo pipefail
 . "$(dirname "$0")/sanitizer.sh" ThreadSanitizer
 flags="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
@@ -88,4 +88,4 @@ touch "$out/suppressions"
 # Without backtraces, whose tables std shares among threads in its own way.
 RUST_BACKTRACE=0 TSAN_OPTIONS="suppressions=$PWD/$out/suppressions exitcode=66 ${TSAN_OPTIONS:-}" RUSTFLAGS="$flags" \
     cargo +nightly test --locked "${build[@]}" --target "$target" --target-dir "$out" --no-default-features \
-    --test device --test engine "$@"
+    --test bad_samples --test chaos --test device --test engine --test stragglers "$@"

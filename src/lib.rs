@@ -89,6 +89,7 @@ mod quarantine;
 mod rng;
 mod sampler;
 mod stats;
+mod sync;
 #[cfg(feature = "tch")]
 pub mod torch;
 pub mod transform;

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
-
 use super::Transfer;
 use super::transfer::carry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loader::{Feed, Patience, Stop, WorkerPool, guarded};
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 /// The consumer's end of it.
 pub(super) struct Background<M, L> {

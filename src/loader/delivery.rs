@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use super::WorkerPool;
 use super::bad::Made;
 use super::line::{Finished, Line, Shared, Source};
@@ -16,6 +14,7 @@ use super::tuner::Tuning;
 use crate::collate::Collate;
 use crate::error::Result;
 use crate::stats::Counters;
+use crate::sync::channel::{Receiver, RecvTimeoutError};
 
 /// What is between the workers and the consumer of one epoch.
 pub(super) struct Delivery<B> {

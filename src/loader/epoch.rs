@@ -1,11 +1,9 @@
 //! `Epoch`: the consumer's end of the line.
 
 use std::iter::empty as none;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{bounded, unbounded};
 
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
@@ -22,6 +20,9 @@ use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
 use crate::rng::SampleRng;
 use crate::sampler::Batches;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::channel::{bounded, unbounded};
 
 /// One pass over the dataset: an iterator over its batches, made by [`Loader::epoch`].
 ///

@@ -1,10 +1,12 @@
 //! `Gate`: how many jobs run at a time, where that is not simply the number of threads.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use super::line::guarded;
+use crate::sync::atomic::AtomicUsize;
+use crate::sync::{Mutex, MutexGuard};
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 

@@ -1,10 +1,8 @@
 //! `IterableLoader`: loads batches of data that is read one record after another.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use crossbeam_channel::unbounded;
 
 use super::delivery::{Clock, Delivery};
 use super::intake::{Intake, Progress, shards_of};
@@ -19,6 +17,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::quarantine::Quarantine;
 use crate::stats::{Counters, Stats};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::channel::unbounded;
 
 /// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
 ///

@@ -6,13 +6,11 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::Sender;
 
 use super::bad::{Bad, BadSamples, Made};
 use super::lot::{Lot, Relief};
@@ -25,6 +23,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
 use crate::stats::{Counters, Shift, Slow, SlowSample, Stats};
+use crate::sync::atomic::{AtomicBool, AtomicUsize};
+use crate::sync::channel::Sender;
+use crate::sync::{self, Mutex, MutexGuard, catch_unwind};
 
 /// Where the samples of an epoch come from.
 pub(super) trait Source: Send + Sync + 'static {
@@ -177,7 +178,7 @@ where
             Ok(parts) => parts,
             Err(error) => return self.deliver(Finished::failed(batch, error)),
         };
-        let assembly = Arc::new(Assembly {
+        let assembly = sync::Arc::new(Assembly {
             batch,
             work,
             is_lost: AtomicBool::new(false),
@@ -190,7 +191,7 @@ where
             }),
         });
         for (slots, part) in parts {
-            let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
+            let (line, assembly) = (Arc::clone(self), sync::Arc::clone(&assembly));
             self.spawn(move || {
                 let run = guarded("making a part of the batch", || {
                     line.run_part(&assembly, part, slots);

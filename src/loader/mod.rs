@@ -15,6 +15,8 @@ mod line;
 mod lot;
 mod mark;
 mod masked;
+#[cfg(all(loom, test))]
+mod models;
 mod num_workers;
 mod on_error;
 mod orders;

@@ -1,10 +1,11 @@
 //! How much work goes into one job, and how far to run ahead: both follow what a sample is measured to cost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::memory::{BufferPool, Small};
+use crate::sync::atomic::AtomicUsize;
 
 /// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
 /// which this makes small; and a batch is late by at most about as much.

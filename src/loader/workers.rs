@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::gate::Gate;
 use super::line::guarded;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::{ThreadPool, ThreadPoolBuilder, atomic::AtomicUsize};
 
 /// A pool of worker threads; a handle, cheap to clone.
 ///
@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct WorkerPool(Arc<Inner>);
 
 struct Inner {
-    threads: rayon::ThreadPool,
+    threads: ThreadPool,
     /// Where fewer jobs may run at a time than there are threads.
     gate: Option<Arc<Gate>>,
 }
@@ -45,7 +45,7 @@ impl WorkerPool {
         if num_workers == 0 {
             return Err(Error::new(ErrorKind::Config, "a worker pool needs at least one thread"));
         }
-        rayon::ThreadPoolBuilder::new()
+        ThreadPoolBuilder::new()
             .num_threads(num_workers)
             .thread_name(|worker| format!("sutler-{worker}"))
             // A job answers for panics itself; without a handler rayon would end the process.

@@ -4,14 +4,17 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::access::Access;
 use super::allocator::{ALIGN, HostAllocator};
 use crate::error::Result;
+use crate::sync;
 
 /// A piece of initialised memory, aligned to [`ALIGN`]. Owns it alone, so it may move between threads.
 pub(super) struct Buffer {
     start: NonNull<u8>,
     capacity: usize,
-    slab: Arc<Slab>,
+    slab: sync::Arc<Slab>,
+    pub(super) access: Access,
     /// Whether a batch was in it before.
     pub(super) was_used: bool,
 }
@@ -56,12 +59,13 @@ impl Buffer {
         let block = allocator.allocate(bytes)?;
         let buffers = bytes / capacity;
         held.fetch_add(bytes as u64, Relaxed);
-        let slab = Arc::new(Slab { allocator: Arc::clone(allocator), block, bytes, buffers, held: Arc::clone(held) });
+        let (allocator, held) = (Arc::clone(allocator), Arc::clone(held));
+        let slab = sync::Arc::new(Slab { allocator, block, bytes, buffers, held });
         Ok((0..buffers).map(move |number| {
             // SAFETY: the block is `bytes` bytes long, and `number + 1` times `capacity` is no more than that.
             let start = unsafe { slab.block.add(number * capacity) };
             // Each number comes once, so no two buffers overlap.
-            Buffer { start, capacity, slab: Arc::clone(&slab), was_used: false }
+            Buffer { start, capacity, slab: sync::Arc::clone(&slab), access: Access::default(), was_used: false }
         }))
     }
 

@@ -36,12 +36,12 @@ use std::ffi::c_void;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 
 use super::element::Element;
 use super::slots::BatchMemory;
 use super::{DType, HostTensor, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::Arc;
 
 /// A tensor that is ready to be lent to another framework, once.
 ///

@@ -4,11 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use super::element::Element;
 use super::slots::BatchMemory;
 use super::{DType, Shape};
+use crate::sync::Arc;
 
 /// A dense tensor of `T` in host memory, in C order; the first dimension counts the samples of the batch.
 ///
@@ -60,6 +60,7 @@ impl<T: Element> Deref for HostTensor<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
+        self.memory.buffer().access.read(0..self.shape[0]);
         // SAFETY: the buffer is aligned and long enough for `shape` values, all of them written as `T` by the
         // `Slots` that became this tensor; no `Slots` that could write there is left (at most an empty
         // one), so nobody writes while we read.
@@ -69,6 +70,7 @@ impl<T: Element> Deref for HostTensor<T> {
 
 impl<T: Element> DerefMut for HostTensor<T> {
     fn deref_mut(&mut self) -> &mut [T] {
+        self.memory.buffer().access.write(0..self.shape[0]);
         // SAFETY: as above, and this value is the only one that reaches the memory, borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), self.elements()) }
     }

@@ -4,6 +4,7 @@
 //! covers, because two of them never cover the same slot.
 #![allow(unsafe_code)]
 
+mod access;
 mod allocator;
 mod buffer;
 #[cfg(feature = "dlpack")]
@@ -13,6 +14,8 @@ mod element;
 mod file_bytes;
 mod half;
 mod host_tensor;
+#[cfg(all(loom, test))]
+mod models;
 mod plan;
 mod pool;
 mod shape;

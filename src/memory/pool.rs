@@ -1,12 +1,13 @@
 //! The pool that batch buffers come from and go back to.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::HostAllocator;
 use super::allocator::Pageable;
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a block counts beside its bytes where it is not of the heap: it is a call of a driver's, and takes whole pages.
 const BLOCK: usize = 64 << 10;

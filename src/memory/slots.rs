@@ -1,12 +1,14 @@
 //! `Slots`: the exclusive right to write a run of samples of one batch.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::PoisonError;
 
+use super::access::Access;
 use super::buffer::Buffer;
 use super::element::{Element, any_bits};
 use super::{BatchPlan, BufferPool, HostTensor, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Arc, Mutex, OnceLock};
 
 /// A run of consecutive slots of a batch in the making, to be filled from the front.
 ///
@@ -58,6 +60,7 @@ struct Placed<T> {
     start: NonNull<T>,
     shape: Shape,
     elements: usize,
+    access: Access,
 }
 
 // SAFETY: the pointer in `block` is into the buffer of `memory`, which is kept alive by the same value, and the slots
@@ -115,6 +118,7 @@ impl<T: Element> Slots<T> {
         if block.shape != *shape {
             return Err(self.memory.mismatch(shape));
         }
+        block.access.write(self.next..self.next + 1);
         // SAFETY: `next` is below `end`, so below the memory's capacity, and the buffer has `elements` values of room
         // for each of those. The memory is initialised and any contents are valid (`Element`). Slot `next` lies in
         // `start..end`, which no other `Slots` covers, and becomes a tensor's only in `finish`, which takes `self`:
@@ -155,6 +159,8 @@ impl<T: Element> Slots<T> {
         if self.next < next.start && count > 0 {
             let block = self.memory.block.get().expect("a run with samples has a buffer");
             let start = block.buffer.start().cast::<T>();
+            block.buffer.access.read(next.start..next.next);
+            block.buffer.access.write(self.next..self.next + count);
             // SAFETY: both ranges lie within `self.start..next.end`, which the two values cover and nobody else does, and
             // which the buffer has room for; what is copied is initialised. They may overlap, and `copy` may.
             unsafe {
@@ -181,7 +187,9 @@ impl<T: Element> Slots<T> {
             self.start == 0 && self.end == self.memory.len && self.is_complete() && self.next > 0,
             "a batch is finished once, whole and full"
         );
-        let shape = self.memory.block.get().expect("a full batch has a buffer").shape.with_front(self.next);
+        let block = self.memory.block.get().expect("a full batch has a buffer");
+        block.buffer.access.read(0..self.next);
+        let shape = block.shape.with_front(self.next);
         // Every slot was written by a `Slots` that is now part of `self`, on this thread or handed over since: the
         // tensor is the sole owner of what they wrote.
         HostTensor::new(self.memory, shape)
@@ -199,7 +207,8 @@ impl BatchMemory {
         }
         drop(placing);
         let block = self.block.get().expect("set above");
-        Ok(Placed { start: block.buffer.start().cast(), shape: block.shape, elements: block.elements })
+        let Block { buffer, shape, elements, .. } = block;
+        Ok(Placed { start: buffer.start().cast(), shape: *shape, elements: *elements, access: buffer.access.clone() })
     }
 
     fn lease<T: Element>(&self, shape: &Shape, slot: usize) -> Result<Block> {
@@ -245,7 +254,7 @@ impl BatchMemory {
         self.buffer().is_pinned()
     }
 
-    fn buffer(&self) -> &Buffer {
+    pub(super) fn buffer(&self) -> &Buffer {
         &self.block.get().expect("only a finished batch is read").buffer
     }
 }
@@ -253,6 +262,7 @@ impl BatchMemory {
 impl Drop for BatchMemory {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
+            block.buffer.access.hand_on();
             self.pool.give_back(self.field, block.buffer);
         }
     }
