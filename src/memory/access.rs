@@ -1,10 +1,13 @@
-//! `Access`: which slots of a buffer are read and written, for a model to see. Elsewhere it is nothing.
+//! `Access`: who reads and writes which slots of a buffer, for a model to see. Elsewhere it is nothing.
 //!
 //! loom does not see what pointers do. So whoever goes to the memory through one says so here, and two threads at one slot
 //! without anything that orders them are an error.
 
+#[cfg(loom)]
+pub(super) use modelled::Access;
+
 #[cfg(not(loom))]
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Access;
 
 #[cfg(not(loom))]
@@ -15,13 +18,12 @@ impl Access {
     #[inline(always)]
     pub(super) fn write(&self, _slots: std::ops::Range<usize>) {}
 
-    /// The buffer goes to somebody else.
     #[inline(always)]
-    pub(super) fn hand_on(&self) {}
-}
+    pub(super) fn read_all(&self) {}
 
-#[cfg(loom)]
-pub(super) use modelled::Access;
+    #[inline(always)]
+    pub(super) fn write_all(&self) {}
+}
 
 #[cfg(loom)]
 mod modelled {
@@ -38,7 +40,7 @@ mod modelled {
 
     struct Slot(UnsafeCell<()>);
 
-    // SAFETY: there is nothing in it; loom keeps account of who is there.
+    // SAFETY: there is nothing in it to be raced for; loom keeps account of who is there.
     unsafe impl Sync for Slot {}
 
     impl Default for Access {
@@ -56,7 +58,11 @@ mod modelled {
             self.0[slots].iter().for_each(|slot| slot.0.with_mut(|_| ()));
         }
 
-        pub(crate) fn hand_on(&self) {
+        pub(crate) fn read_all(&self) {
+            self.read(0..SLOTS);
+        }
+
+        pub(crate) fn write_all(&self) {
             self.write(0..SLOTS);
         }
     }

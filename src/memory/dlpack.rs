@@ -132,7 +132,7 @@ impl<M> Lent<M> {
     fn lend(pack: DlPack, managed: impl FnOnce(DLTensor, *mut c_void) -> M) -> NonNull<M> {
         let data = match pack.shape[..pack.ndim].contains(&0) {
             true => ptr::null_mut(), // the header asks for it
-            false => pack.memory.start().as_ptr().cast(),
+            false => pack.memory.buffer().start().as_ptr().cast(),
         };
         let (device, ndim, dtype) = (pack.device, pack.ndim as i32, DLDataType::of(pack.dtype));
         let lent = Box::into_raw(Box::new(Self { managed: MaybeUninit::uninit(), pack }));

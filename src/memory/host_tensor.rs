@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 
 use super::element::Element;
 use super::slots::BatchMemory;
@@ -47,10 +46,6 @@ impl<T: Element> HostTensor<T> {
         self.chunks_exact((self.len() / self.shape[0]).max(1))
     }
 
-    fn start(&self) -> NonNull<T> {
-        self.memory.start().cast()
-    }
-
     fn elements(&self) -> usize {
         self.shape.elements().expect("a tensor that exists fits in memory")
     }
@@ -60,19 +55,21 @@ impl<T: Element> Deref for HostTensor<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.memory.buffer().access.read(0..self.shape[0]);
+        let buffer = self.memory.buffer();
+        buffer.access.read_all();
         // SAFETY: the buffer is aligned and long enough for `shape` values, all of them written as `T` by the
         // `Slots` that became this tensor; no `Slots` that could write there is left (at most an empty
         // one), so nobody writes while we read.
-        unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.elements()) }
+        unsafe { std::slice::from_raw_parts(buffer.start().cast().as_ptr(), self.elements()) }
     }
 }
 
 impl<T: Element> DerefMut for HostTensor<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        self.memory.buffer().access.write(0..self.shape[0]);
+        let buffer = self.memory.buffer();
+        buffer.access.write_all();
         // SAFETY: as above, and this value is the only one that reaches the memory, borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), self.elements()) }
+        unsafe { std::slice::from_raw_parts_mut(buffer.start().cast().as_ptr(), self.elements()) }
     }
 }
 

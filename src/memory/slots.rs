@@ -244,16 +244,12 @@ impl BatchMemory {
         )
     }
 
-    /// The first element. Null-free and aligned also for an empty batch of samples without elements.
-    pub(super) fn start(&self) -> NonNull<u8> {
-        self.buffer().start()
-    }
-
     /// Whether a device copies from it at full speed.
     pub(super) fn is_pinned(&self) -> bool {
         self.buffer().is_pinned()
     }
 
+    /// Where it is. Aligned also for an empty batch of samples without elements.
     pub(super) fn buffer(&self) -> &Buffer {
         &self.block.get().expect("only a finished batch is read").buffer
     }
@@ -262,7 +258,7 @@ impl BatchMemory {
 impl Drop for BatchMemory {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            block.buffer.access.hand_on();
+            block.buffer.access.write_all(); // as whoever has it next may
             self.pool.give_back(self.field, block.buffer);
         }
     }

@@ -1,7 +1,6 @@
 //! A batch that several workers fill: whoever is last unites the parts and delivers.
 
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::memory::BatchPlan;
@@ -14,7 +13,7 @@ fn all_good(_index: usize) -> Fate {
 #[test]
 fn the_last_part_unites_and_delivers_and_no_other() {
     explore(3, || {
-        let (line, finished) = line(Stack, Numbers { len: 2, fate: all_good }, OnError::Fail, 1);
+        let (line, finished) = line(Stack, Numbers::new(2, all_good), OnError::Fail, 1);
         line.queue_parts(0, 0, 1);
         assert_eq!(receive(&finished, 1)[&0].as_ref().unwrap(), &[0, 1]);
         end(line, Some(finished));
@@ -24,7 +23,7 @@ fn the_last_part_unites_and_delivers_and_no_other() {
 #[test]
 fn what_a_part_leaves_out_is_closed_up_and_told_of() {
     explore(3, || {
-        let numbers = Numbers { len: 3, fate: |index| if index == 0 { Fate::Panics } else { Fate::Good } };
+        let numbers = Numbers::new(3, |index| if index == 0 { Fate::Panics } else { Fate::Good });
         let (line, finished) = line(Stack, numbers, OnError::Skip, 1);
         line.queue_parts(0, 0, 2);
         let Finished { first, made } = finished.recv().unwrap();
@@ -45,7 +44,7 @@ fn of_two_bad_samples_the_first_in_order_is_reported_once_and_no_buffer_is_held_
             2 => Fate::Panics,
             _ => Fate::Good,
         };
-        let (line, finished) = line(Stack, Numbers { len: 4, fate }, OnError::Fail, 1);
+        let (line, finished) = line(Stack, Numbers::new(4, fate), OnError::Fail, 1);
         line.queue_parts(0, 0, 2);
         let received = receive(&finished, 1);
         assert_eq!(received[&0].as_ref().unwrap_err().index(), Some(1));
@@ -100,7 +99,7 @@ impl Collate<u32> for Spiteful {
 
 fn lost_batch(fate: fn(usize) -> Fate) {
     explore(3, move || {
-        let (line, finished) = line(Spiteful, Numbers { len: 2, fate }, OnError::Skip, 1);
+        let (line, finished) = line(Spiteful, Numbers::new(2, fate), OnError::Skip, 1);
         line.queue_parts(0, 0, 1);
         let Finished { first, mut made } = finished.recv().unwrap();
         let error = made.pop().and_then(|made| made.result).unwrap().unwrap_err();
@@ -122,7 +121,7 @@ fn a_batch_of_which_one_part_is_lost_is_one_error() {
 #[test]
 fn a_line_that_is_cancelled_at_any_point_delivers_once_or_not_at_all() {
     explore(3, || {
-        let (line, finished) = line(Stack, Numbers { len: 2, fate: all_good }, OnError::Fail, 1);
+        let (line, finished) = line(Stack, Numbers::new(2, all_good), OnError::Fail, 1);
         line.queue_parts(0, 0, 1);
         line.cancelled.store(true, Relaxed);
         let ended = Arc::downgrade(&line);
@@ -141,7 +140,7 @@ fn a_line_that_is_cancelled_at_any_point_delivers_once_or_not_at_all() {
 #[test]
 fn a_line_that_nobody_listens_to_any_more_gives_its_buffers_back() {
     explore(3, || {
-        let (line, finished) = line(Stack, Numbers { len: 2, fate: all_good }, OnError::Fail, 1);
+        let (line, finished) = line(Stack, Numbers::new(2, all_good), OnError::Fail, 1);
         line.queue_parts(0, 0, 1);
         line.cancelled.store(true, Relaxed);
         drop(finished);
@@ -152,7 +151,7 @@ fn a_line_that_nobody_listens_to_any_more_gives_its_buffers_back() {
 #[test]
 fn a_line_that_is_stopped_wakes_whoever_waits() {
     explore(3, || {
-        let (line, finished) = line(Stack, Numbers { len: 2, fate: all_good }, OnError::Fail, 2);
+        let (line, finished) = line(Stack, Numbers::new(2, all_good), OnError::Fail, 2);
         line.queue_parts(0, 0, 1);
         let stopping = Arc::clone(&line);
         line.spawn(move || stopping.stop());

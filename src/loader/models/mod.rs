@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::bad::{BadSamples, Made};
 use super::line::{Finished, Line, Load, Shared, Source};
@@ -28,6 +29,9 @@ struct Numbers {
     /// Samples in a batch.
     len: usize,
     fate: fn(usize) -> Fate,
+    /// How many were loaded: for loom, which then tries every order of that. It compares an access with the last one before
+    /// it alone, so a worker that has just looked whether another has failed would hide from it that others look as well.
+    loaded: atomic::AtomicUsize,
 }
 
 enum Fate {
@@ -39,6 +43,10 @@ enum Fate {
 struct Numbered<'a>(&'a Numbers, usize);
 
 impl Numbers {
+    fn new(len: usize, fate: fn(usize) -> Fate) -> Self {
+        Numbers { len, fate, loaded: atomic::AtomicUsize::new(0) }
+    }
+
     fn index(&self, batch: usize, slot: usize) -> usize {
         10 * batch + slot
     }
@@ -78,6 +86,7 @@ impl Load for Numbered<'_> {
 
     fn load(&self, slot: usize) -> Result<u32> {
         let index = self.0.index(self.1, slot);
+        self.0.loaded.fetch_add(1, Relaxed);
         match (self.0.fate)(index) {
             Fate::Good => Ok(index as u32),
             Fate::Fails => Err(Error::new(ErrorKind::Other, "it fails")),

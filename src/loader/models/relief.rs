@@ -1,7 +1,5 @@
 //! Several batches that one worker makes: it can be relieved of them at any point.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::*;
 use crate::sync::explore;
 
@@ -11,7 +9,7 @@ type Numbered = Arc<Line<Numbers, Stack>>;
 
 /// A line of which a worker has the batches in hand.
 fn in_hand(fate: fn(usize) -> Fate) -> (Numbered, Batches<Stack>) {
-    let (line, finished) = line(Stack, Numbers { len: 1, fate }, OnError::Fail, BATCHES);
+    let (line, finished) = line(Stack, Numbers::new(1, fate), OnError::Fail, BATCHES);
     let making = Arc::clone(&line);
     line.spawn(move || making.make_batches(0, (0..BATCHES).collect()));
     (line, finished)
