@@ -108,12 +108,12 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     /// How many batches were finished, or have failed.
     pub(super) made: AtomicUsize,
     /// What workers have in hand that others could take over.
-    pub(super) lots: Lots<S::Work, C::Batch>,
+    pub(super) lots: Mutex<Lots<S::Work, C::Batch>>,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
     pub(super) finished: Sender<Finished<C::Batch>>,
 }
 
-type Lots<W, B> = Mutex<Vec<Arc<Lot<W, B>>>>;
+type Lots<W, B> = Vec<Arc<Lot<W, B>>>;
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
 const OVERDUE: Duration = Duration::from_micros(500);
@@ -290,7 +290,7 @@ where
         }
     }
 
-    fn lots(&self) -> MutexGuard<'_, Vec<Arc<Lot<S::Work, C::Batch>>>> {
+    fn lots(&self) -> MutexGuard<'_, Lots<S::Work, C::Batch>> {
         self.lots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
