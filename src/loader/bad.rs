@@ -80,6 +80,12 @@ impl BadSamples {
         }
     }
 
+    /// Enters a sample that does not return.
+    pub(super) fn add_stuck(&self, sample: Quarantined) {
+        let (shard, index) = (sample.shard, sample.index);
+        self.met().add(|| sample, shard, index);
+    }
+
     /// What the consumer gets of a batch (see [`Made`]), now that it is delivered; nothing, if there is nothing left of it.
     pub(super) fn settle<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
         match bad.is_empty() {
