@@ -110,7 +110,7 @@ where
             interleave: loader.interleave,
             batch_size: loader.batch_size,
             drop_last: loader.drop_last,
-            reading: Pace::new(Arc::default(), Ahead::default(), None),
+            reading: Pace::new(Arc::default(), 0, Ahead::default(), None),
             delivered: AtomicUsize::new(0),
         }
     }

@@ -351,8 +351,10 @@ where
             bad.sort_unstable_by_key(|bad| bad.slot);
             let result = match failure {
                 None => self.finish(&assembly.work, &bad, || self.unite(parts)),
-                Some((_, error)) => {
+                Some((slot, error)) => {
                     discard(parts);
+                    // Those behind it may have been met or not.
+                    bad.retain(|bad| bad.slot < slot);
                     Some(Err(error))
                 }
             };

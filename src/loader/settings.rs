@@ -211,7 +211,8 @@ impl Settings {
             (None, None) => Ahead::ByCost,
         };
         let num_workers = workers.map(WorkerPool::width).unwrap_or_default();
-        let pace = Pace::new(num_workers, ahead, self.chunk_size);
+        let most_workers = workers.map_or(0, WorkerPool::num_threads);
+        let pace = Pace::new(num_workers, most_workers, ahead, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
         let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());
