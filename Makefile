@@ -11,7 +11,7 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri memory
 .PHONY: deny minimal-versions msrv public-api
 
 help:
@@ -39,6 +39,8 @@ help:
 	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
 	@echo 'make msrv                       is the Rust that Cargo.toml declares enough?'
 	@echo 'make public-api [CHECK=1]       write docs/public-api.txt, or compare it'
+	@echo 'make memory                     ten million paths with one worker and with sixteen, and what both have in memory;'
+	@echo '                                takes 2 GB of memory'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -122,3 +124,6 @@ msrv:
 
 public-api:
 	@scripts/public-api.sh $(if $(CHECK),--check)
+
+memory:
+	SUTLER_PATHS=$(or $(SUTLER_PATHS),10000000) cargo test --locked --release --test faults memory -- --nocapture $(ARGS)
