@@ -11,7 +11,7 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri fuzz
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -34,6 +34,8 @@ help:
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
+	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
+	@echo '                                cargo-fuzz; all targets, one after another, or that one'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -104,3 +106,6 @@ asan:
 
 miri:
 	@scripts/miri.sh $(ARGS)
+
+fuzz:
+	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)

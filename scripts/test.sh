@@ -9,6 +9,7 @@ step() {
 
 step cargo fmt --check
 step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
+step cargo fmt --check --manifest-path fuzz/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
 all=--all-features
