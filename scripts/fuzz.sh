@@ -18,7 +18,7 @@ targets=("${@:2}")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list)
 
 # libjpeg-turbo as well, where it can be built; with clang, so that the fuzzer and AddressSanitizer see into it.
-options=(-O --target-dir target/fuzz)
+options=(-O --codegen-units 16 --target-dir target/fuzz)
 if scripts/turbojpeg.sh --check 2>/dev/null; then
     options+=(--features turbojpeg)
     flags=-fsanitize=address,fuzzer-no-link
@@ -31,10 +31,8 @@ for target in "${targets[@]}"; do
     corpus=target/fuzz/corpus/$target
     artifacts=target/fuzz/artifacts/$target
     mkdir -p "$corpus" "$artifacts"
-    seeds=(fixtures/formats fixtures/bad fixtures/idx fuzz/seeds)
-    [ ! -d "fuzz/regressions/$target" ] || seeds+=("fuzz/regressions/$target")
     echo "== $target, for $seconds s"
-    cargo +nightly fuzz run "${options[@]}" "$target" "$corpus" "${seeds[@]}" -- \
+    cargo +nightly fuzz run "${options[@]}" "$target" "$corpus" fixtures/formats fixtures/bad fixtures/idx fuzz/seeds fuzz/regressions -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
         -artifact_prefix="$artifacts/" -print_final_stats=1
 done
