@@ -11,7 +11,7 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri memory
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri memory fuzz
 .PHONY: deny minimal-versions msrv public-api
 
 help:
@@ -41,6 +41,8 @@ help:
 	@echo 'make public-api [CHECK=1]       write docs/public-api.txt, or compare it'
 	@echo 'make memory                     ten million paths with one worker and with sixteen, and what both have in memory;'
 	@echo '                                takes 2 GB of memory'
+	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
+	@echo '                                cargo-fuzz; all targets, one after another, or that one'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -127,3 +129,6 @@ public-api:
 
 memory:
 	SUTLER_PATHS=$(or $(SUTLER_PATHS),10000000) cargo test --locked --release --test faults memory -- --nocapture $(ARGS)
+
+fuzz:
+	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)

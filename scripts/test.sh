@@ -27,6 +27,7 @@ others() {
         esac
     done
 }
+step cargo fmt --check --manifest-path fuzz/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
 all=--all-features

@@ -9,7 +9,7 @@ use fast_image_resize::{Filter, FilterType, PixelTrait, ResizeAlg, ResizeOptions
 use super::nearest::{Axis, pick};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::geometry::Part;
-use crate::image::{Image, PaddingMode, Rect, Size};
+use crate::image::{Image, Limits, PaddingMode, Rect, Size};
 use crate::stats::{Stage, timed};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
@@ -118,6 +118,8 @@ impl Image {
             let problem = format!("cannot resample {} to {size}: neither may be empty", rect.size());
             return Err(Error::new(ErrorKind::Decode, problem));
         }
+        // Before there are tables for each row and column.
+        Limits::default().check(size)?;
         if rect.size() == size {
             return self.crop(rect);
         }
