@@ -62,7 +62,7 @@ fn load_paths(num_workers: usize) {
 }
 
 /// What a process that printed that had resident in each epoch.
-fn figures(text: &str) -> Vec<f64> {
+fn figures(text: &str) -> Vec<usize> {
     let figures = text.lines().filter_map(|line| line.strip_prefix("resident: "));
     figures.map(|figures| figures.split(' ').next().unwrap().parse().unwrap()).collect()
 }
@@ -78,7 +78,7 @@ fn paths_take_as_much_memory_with_sixteen_workers_as_with_one_and_no_more_in_lat
     }
     let [one, sixteen] = ["1", "16"].map(|num_workers| figures(&run(&mut command(num_workers, &load))));
     println!("the most bytes resident in each epoch: with one worker {one:?}, with sixteen {sixteen:?}");
-    let differ = |a: f64, b: f64| (a - b).abs() / a.min(b);
+    let differ = |a: usize, b: usize| a.abs_diff(b) as f64 / a.min(b) as f64;
     for (one, sixteen) in one.iter().zip(&sixteen) {
         assert!(differ(*one, *sixteen) < 0.02, "{one} with one worker, {sixteen} with sixteen");
     }
