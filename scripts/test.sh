@@ -9,12 +9,13 @@ step() {
 
 step cargo fmt --check
 step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
+step cargo fmt --check --manifest-path fuzz/Cargo.toml -- --config-path rustfmt.toml
 step scripts/deny.sh --offline
 step scripts/msrv.sh declared
 step scripts/public-api.sh --check
 
 # The tests that take long, and are about the engine: with the default features alone, since no feature changes it.
-once="bad_samples chaos diagnosis faults hostile soak stragglers"
+once="bad_samples chaos diagnosis faults soak stragglers"
 
 # All other tests, as options.
 others() {
@@ -27,7 +28,6 @@ others() {
         esac
     done
 }
-step cargo fmt --check --manifest-path fuzz/Cargo.toml -- --config-path rustfmt.toml
 
 # The features, alone and together.
 all=--all-features

@@ -74,10 +74,7 @@ impl Settings {
         let has_timeout = self.timeout().is_some();
         let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
         let wrong = [
-            (
-                self.num_workers.is_some_and(|num_workers| !num_workers.is_valid()),
-                "num_workers must be at least 0 and at most 65,535",
-            ),
+            (self.num_workers.is_some_and(NumWorkers::is_negative), "num_workers must not be negative"),
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
             (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
