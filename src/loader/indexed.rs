@@ -25,6 +25,7 @@ pub(super) struct Data<D> {
 }
 
 impl<D: Dataset> Data<D> {
+    /// Panics if the dataset's does.
     pub(super) fn fingerprint(&self) -> u64 {
         *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
     }

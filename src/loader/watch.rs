@@ -14,7 +14,11 @@ pub(super) struct Watch {
 }
 
 /// While it lives, its thread is loading a sample.
-pub(super) struct Watched<'a>(Option<&'a Mutex<Loading>>);
+pub(super) struct Watched<'a> {
+    mine: Option<&'a Mutex<Loading>>,
+    /// What the thread was loading before: a sample may wait for others, which its thread then loads.
+    before: Loading,
+}
 
 /// What a worker loads, and since when.
 type Loading = Option<(SampleName, Instant)>;
@@ -44,10 +48,10 @@ impl Watch {
     /// Takes note that the current thread loads a sample from now on.
     pub(super) fn begin(&self, name: SampleName) -> Watched<'_> {
         let mine = rayon::current_thread_index().and_then(|worker| self.workers.get(worker));
-        if let Some(mine) = mine {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Instant::now()));
-        }
-        Watched(mine)
+        let now = Some((name, Instant::now()));
+        let before =
+            mine.and_then(|mine| std::mem::replace(&mut *mine.lock().unwrap_or_else(PoisonError::into_inner), now));
+        Watched { mine, before }
     }
 
     /// What is being loaded, and for how long.
@@ -78,8 +82,8 @@ impl Watch {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        if let Some(mine) = self.0 {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(mine) = self.mine {
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = self.before;
         }
     }
 }

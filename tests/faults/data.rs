@@ -1,5 +1,5 @@
-//! The same samples for a loader of either kind: a function of the sample's number, which fails, panics or waits as a test
-//! likes.
+//! The same samples for a loader of either kind: a function of the sample's number, which fails, panics or waits as a
+//! test likes.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Dropping an epoch waits for nothing, whenever and wherever that is, and leaves no thread, file or buffer behind. Every test
-//! counts before and after, in a process of its own.
+//! Dropping an epoch waits for nothing, whenever and wherever that is, and leaves no thread, file or buffer behind.
+//! Every test counts before and after, in a process of its own.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ fn threads(num_workers: usize, is_shared: bool, before: &Before) -> Settings {
     }
 }
 
-/// Samples that have a file open while they are made. They cost more than a job should take, so that each is a job of its
-/// own; and those from `held` on stand at a gate.
+/// Samples that have a file open while they are made. They cost more than a job should take, so that each is a job of
+/// its own; and those from `held` on stand at a gate.
 fn samples(kind: Kind, held: usize, gate: &Gate) -> Samples {
     let gate = gate.clone();
     Samples::new(kind, LEN, move |number| {

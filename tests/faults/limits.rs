@@ -1,5 +1,7 @@
 //! Where the system has no more to give: an error that says so, and not the end of the process.
 
+use std::error::Error as _;
+
 use sutler::{Error, ErrorKind, InMemory, Loader, WorkerPool};
 
 use crate::eventually;
@@ -14,8 +16,11 @@ fn more_threads_than_the_system_has_are_an_error_and_those_that_were_started_end
     let start = || {
         let before = Footprint::now();
         let refused = |error: Error, count: usize| {
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.to_string().starts_with(&format!("cannot start {count} worker threads: ")), "{error}");
+            assert_eq!(
+                (error.kind(), error.to_string().contains(&count.to_string())),
+                (ErrorKind::Config, true),
+                "{error}"
+            );
             assert!(eventually(|| Footprint::now() == before), "{:?} after {before:?}", Footprint::now());
         };
         for count in [100, 100_000] {
@@ -25,6 +30,23 @@ fn more_threads_than_the_system_has_are_an_error_and_those_that_were_started_end
         // What there is room for works.
         let loader = Loader::builder(counting()).num_workers(2).build().unwrap();
         assert_eq!(loader.epoch().map(Result::unwrap).count(), 10);
+    };
+    match role() {
+        Some(_) => start(),
+        None if cfg!(all(target_os = "linux", target_pointer_width = "64")) => {
+            drop(run(&mut limited("alone", &start)));
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn more_threads_than_a_pool_can_have_are_refused_before_one_is_started() {
+    let start = || {
+        let error = WorkerPool::new(100_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        // The system was not even asked.
+        assert!(error.source().is_none(), "{error}");
     };
     match role() {
         Some(_) => start(),

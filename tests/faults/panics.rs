@@ -1,5 +1,5 @@
-//! A panic of the user's costs a batch, wherever it comes from. What it said is in the error, with the sample and the worker;
-//! the threads go on, for this loader and for others, and nothing is poisoned and no buffer lost.
+//! A panic of the user's costs a batch, wherever it comes from. What it said is in the error, with the sample and the
+//! worker; the threads go on, for this loader and for others, and nothing is poisoned and no buffer lost.
 
 mod collates;
 mod drops;

@@ -68,8 +68,8 @@ pub(crate) fn alone(test: impl FnOnce()) {
 pub(crate) fn limited<F>(role: &str, test: &F) -> Command {
     const GIB: usize = 1 << 30;
     let mut command = Command::new("sh");
-    // The stacks are large, so that what is left is enough for whatever those four ask for. An arena of the heap's would
-    // take as much.
+    // The stacks are large, so that what is left is enough for whatever those four ask for. An arena of the heap's
+    // would take as much.
     let script = format!("ulimit -v {} && exec \"$@\"", (4 * GIB + GIB / 2) >> 10);
     let inner = self::command(role, test);
     command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());

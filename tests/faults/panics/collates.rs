@@ -121,3 +121,25 @@ fn in_a_collate_function_it_costs_the_batch_and_names_all_of_it() {
     };
     costs_its_batch(make, |batch| batch, |_| Some(Blame::batch("collating the batch panicked: in a function")));
 }
+
+#[test]
+fn where_a_batch_is_begun_the_error_names_that_batch_and_the_worker() {
+    for (num_workers, chunk) in WAYS {
+        for place in ["start", "split_off"] {
+            if place == "split_off" && (num_workers < 2 || chunk > 1) {
+                continue;
+            }
+            let (pool, trap) = (pool(num_workers), Trap::default());
+            let loader = settings(&pool).apply(springing(place)(&trap)).chunk_size(chunk).build().unwrap();
+            trap.set();
+            let mut epoch = loader.epoch();
+            let error = epoch.by_ref().find_map(Result::err).unwrap();
+            assert_eq!(
+                error.batch(),
+                epoch.indices().collect::<Vec<_>>(),
+                "{place}, {num_workers} by {chunk}: {error}"
+            );
+            assert_eq!(error.worker(), trap.worker(), "{place}, {num_workers} by {chunk}: {error}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sutler::{Dataset, Error, ErrorKind, Loader, Result, SampleRng};
+use sutler::{Dataset, Error, ErrorKind, Loader, Order, Result, SampleRng, Sampler};
 
 use super::{BAD, BATCH, LEN, Sound, Trap, WAYS, others_go_on, pool, settings, to_vec};
 use crate::data::numbers;
@@ -146,4 +146,41 @@ fn in_worker_init_fn_it_is_the_error_of_build_with_the_worker_and_no_thread_stay
             }
         }
     });
+}
+
+/// An order without a name.
+struct Nameless(Trap);
+
+impl Sampler for Nameless {
+    fn order(&self, _: u64, len: usize) -> Result<Order> {
+        Ok(Order::sequential(len))
+    }
+
+    fn name(&self) -> String {
+        self.0.spring("in a name");
+        "Nameless".into()
+    }
+}
+
+#[test]
+fn in_a_fingerprint_or_a_name_it_is_the_error_of_a_state_and_of_a_resume() {
+    let says = |result: Result<()>, place: &str| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panic);
+        assert!(error.to_string().contains(place), "{error}");
+    };
+    let trap = Trap::default();
+    let faceless = || Loader::builder(Faceless(trap.clone())).seed(0).build().unwrap();
+    let state = faceless().state().unwrap();
+    trap.set();
+    says(faceless().state().map(drop), "in a fingerprint");
+    trap.set();
+    says(faceless().resume(&state).map(drop), "in a fingerprint");
+
+    let nameless = Loader::builder(Sound).sampler(Nameless(trap.clone())).seed(0).build().unwrap();
+    let state = nameless.state().unwrap();
+    trap.set();
+    says(nameless.state().map(drop), "in a name");
+    trap.set();
+    says(nameless.resume(&state).map(drop), "in a name");
 }

@@ -31,7 +31,8 @@ impl BatchSampler for NoOrder {
     }
 }
 
-/// The epoch whose order panics has one item; the others have all. The order of epoch 1 is drawn ahead of time, by a worker.
+/// The epoch whose order panics has one item; the others have all. The order of epoch 1 is drawn ahead of time, by a
+/// worker.
 fn costs_its_epoch(make: impl Fn(LoaderBuilder<Sound>, NoOrder) -> LoaderBuilder<Sound>) {
     for (num_workers, _) in WAYS {
         for epoch in 0..3 {

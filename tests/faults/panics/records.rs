@@ -2,6 +2,10 @@
 
 use std::iter::StepBy;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use sutler::{Collate, Error, ErrorKind, Iterable, IterableDataset, IterableLoader, LoaderBuilder, Result, SampleRng};
 
@@ -9,11 +13,11 @@ use super::collates::Springing;
 use super::drops::Touchy;
 use super::{BAD, BATCH, Blame, LEN, Trap, others_go_on, pool, settings, sound_records, to_vec, trapped};
 use crate::data::{Kind, SHARDS, Samples, name, numbers};
-use crate::eventually;
 use crate::gate::Gate;
+use crate::{eventually, in_time};
 
-/// What comes of shards whose records are `shards[shard][record]`, one of each in turn, in batches: `None` for a batch with a
-/// record that is none.
+/// What comes of shards whose records are `shards[shard][record]`, one of each in turn, in batches: `None` for a batch
+/// with a record that is none.
 fn dealt(mut shards: Vec<Vec<Option<i64>>>) -> Vec<Option<Vec<i64>>> {
     let mut all = Vec::new();
     while shards.iter().any(|shard| !shard.is_empty()) {
@@ -263,5 +267,87 @@ fn in_the_drop_of_a_reader_it_costs_nothing() {
         all();
         others_go_on(&pool);
         assert!(eventually(|| loader.stats().buffers_live == 0));
+    }
+}
+
+#[test]
+fn in_the_drop_of_a_record_that_is_given_up_nothing_hangs_and_the_error_is_the_other_records() {
+    for num_workers in [0, 1, 2, 16] {
+        for chunk in ["as it comes", "cheap"] {
+            let errors = in_time(move || {
+                let (pool, trap) = (pool(num_workers), Trap::default());
+                // The bad record is not decoded, because the one before it cannot be.
+                let dataset = TouchyRecords { trap: trap.clone(), fails: BAD - 1 };
+                let loader = settings(&pool).apply(IterableLoader::builder(dataset)).build().unwrap();
+                if chunk == "cheap" {
+                    // Then several batches are a job.
+                    assert_eq!((0..20).map(|_| loader.epoch().map(Result::unwrap).count()).sum::<usize>(), 200);
+                }
+                trap.set();
+                let errors: Vec<Error> = loader.epoch().filter_map(Result::err).collect();
+                others_go_on(&pool);
+                errors
+            });
+            let texts: Vec<String> = errors.iter().map(Error::to_string).collect();
+            assert_eq!(texts, ["sample 3 of shard 0: no good"], "{num_workers} {chunk}");
+        }
+    }
+}
+
+/// Shards whose path panics.
+struct Pathless(Samples, Trap);
+
+impl IterableDataset for Pathless {
+    type Record = i64;
+    type Records = <Samples as IterableDataset>::Records;
+    type Sample = i64;
+
+    fn num_shards(&self) -> usize {
+        SHARDS
+    }
+
+    fn records(&self, shard: usize, epoch: u64, skip: usize) -> Result<Self::Records> {
+        self.0.records(shard, epoch, skip)
+    }
+
+    fn decode(&self, record: i64, rng: &mut SampleRng) -> Result<i64> {
+        self.0.decode(record, rng)
+    }
+
+    fn path(&self, _: usize) -> Option<PathBuf> {
+        self.1.spring("in path");
+        None
+    }
+}
+
+#[test]
+fn in_a_path_it_costs_no_epoch_since_paths_are_for_messages() {
+    for num_workers in [0, 1, 2, 16] {
+        let (pool, trap) = (pool(num_workers), Trap::default());
+        let dataset = Pathless(sound_records(), trap.clone());
+        let loader = settings(&pool).apply(IterableLoader::builder(dataset)).build().unwrap();
+        trap.set();
+        let epoch = catch_unwind(AssertUnwindSafe(|| loader.epoch())).expect("an epoch needs no paths");
+        assert_eq!(epoch.map(|batch| to_vec(batch.unwrap())).collect::<Vec<_>>(), numbers(LEN, BATCH));
+        others_go_on(&pool);
+    }
+}
+
+#[test]
+fn in_a_reader_the_error_names_the_worker_that_read() {
+    for num_workers in [1, 2, 16] {
+        let (pool, trap) = (pool(num_workers), Trap::default());
+        // Decoding takes long enough for each record to be a job of its own, anybody's.
+        let slow = |number: i64, _: &mut SampleRng| {
+            thread::sleep(Duration::from_micros(60));
+            Ok(number)
+        };
+        let samples = IterableDataset::map(trapped(&trap, Kind::Read, "in a reader"), slow);
+        let loader = settings(&pool).apply(IterableLoader::builder(samples)).build().unwrap();
+        for _ in 0..30 {
+            trap.set();
+            let error = loader.epoch().find_map(Result::err).unwrap();
+            assert_eq!(error.worker(), trap.worker(), "{error}");
+        }
     }
 }
