@@ -12,6 +12,7 @@ VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
 .PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri fuzz
+.PHONY: deny minimal-versions msrv public-api
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -36,6 +37,10 @@ help:
 	@echo '                                Miri, where a nightly toolchain has them'
 	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
 	@echo '                                cargo-fuzz; all targets, one after another, or that one'
+	@echo 'make deny                       licences, versions, sources and advisories of the dependencies, and how many there are'
+	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
+	@echo 'make msrv                       is the Rust that Cargo.toml declares enough?'
+	@echo 'make public-api [CHECK=1]       write docs/public-api.txt, or compare it'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -109,3 +114,16 @@ miri:
 
 fuzz:
 	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)
+
+deny:
+	@scripts/deny.sh
+	@scripts/crates.sh
+
+minimal-versions:
+	@scripts/minimal-versions.sh
+
+msrv:
+	@scripts/msrv.sh
+
+public-api:
+	@scripts/public-api.sh $(if $(CHECK),--check)

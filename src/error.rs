@@ -10,17 +10,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the loader, or of user code that the loader called.
 ///
-/// The text names the sample's index and its absolute path where they are known, then the cause:
+/// The text names the sample's index and its absolute path where they are known, then the cause, and what to do where
+/// that is not plain:
 ///
 /// ```text
-/// sample 17 (/data/train/cat/0017.jpg): cannot read the file: No such file or directory (os error 2)
+/// sample 17 (/data/train/cat/0017.jpg): cannot read the file: Too many open files (os error 24): raise `ulimit -n`, or
+/// use fewer workers
 /// ```
 ///
 /// Where two samples of a batch do not fit together, the text names the index of the other one as well.
 ///
 /// The facts about the sample are there as values: [`kind`](Error::kind), [`index`](Error::index),
 /// [`path`](Error::path), [`worker`](Error::worker), and the cause itself as [`source`](StdError::source). The text
-/// already ends with the source's text, so a report that walks the chain would print it twice.
+/// already holds the source's text, so a report that walks the chain would print it twice.
 pub struct Error(Box<Inner>);
 
 // Boxed, because `Result<Sample>` is returned once a sample and should not grow by an error's size.
@@ -48,6 +50,11 @@ struct Rival {
     after: String,
 }
 
+// What `io::ErrorKind` does not name; every unix has had these numbers since the seventh edition.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// What kind of thing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -66,6 +73,9 @@ pub enum ErrorKind {
     Collate,
     /// A batch did not come in the time that was set; it is not lost.
     Timeout,
+    /// More samples could not be loaded than [`max_bad_samples`](crate::LoaderBuilder::max_bad_samples) or
+    /// [`max_bad_share`](crate::LoaderBuilder::max_bad_share) allow to go on without.
+    Budget,
     /// A saved state does not fit, or is none.
     State,
     /// User code (a dataset, a transform, a collate function) panicked.
@@ -173,6 +183,12 @@ impl Error {
         self
     }
 
+    /// This error, of a sample more than may be bad, with the reason why it is not passed over.
+    pub(crate) fn over_budget(mut self, reason: &str) -> Self {
+        self.0.kind = ErrorKind::Budget;
+        self.within(reason)
+    }
+
     pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
         self.0.worker = worker;
         self
@@ -181,6 +197,11 @@ impl Error {
     /// The place in the batch of the sample concerned, if that is all that is known of it.
     pub(crate) fn slot(&self) -> Option<usize> {
         self.0.slot
+    }
+
+    /// What went wrong, without the name of the sample.
+    pub(crate) fn cause(&self) -> impl fmt::Display + '_ {
+        Cause(self)
     }
 
     /// What kind of thing went wrong.
@@ -213,6 +234,31 @@ impl Error {
     pub fn worker(&self) -> Option<usize> {
         self.0.worker
     }
+
+    /// Whether it is no fault of the file: the system has run out of something, and another file would have failed as well.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        let code = source.and_then(io::Error::raw_os_error).filter(|_| cfg!(unix));
+        source.is_some_and(|source| source.kind() == io::ErrorKind::OutOfMemory)
+            || matches!(code, Some(ENFILE | EMFILE))
+    }
+
+    /// What to do about an error of the system, whoever met it: the crate, or a dataset of the user's.
+    fn advice(&self) -> Option<&'static str> {
+        let source = self.0.source.as_ref()?.downcast_ref::<io::Error>()?;
+        let code = source.raw_os_error().filter(|_| cfg!(unix))?;
+        let is_of_file = self.0.path.is_some();
+        match (code, source.kind()) {
+            (EMFILE, _) => Some("raise `ulimit -n`, or use fewer workers"),
+            (ENFILE, _) => Some("raise the system's limit (on Linux fs.file-max)"),
+            (EIO, _) => Some("the system's log may say which disk failed, and how"),
+            (_, io::ErrorKind::PermissionDenied) if is_of_file => {
+                Some("give this user the right to read it, and to enter the directories above it")
+            }
+            (_, io::ErrorKind::InvalidFilename) if is_of_file => Some("move it to where its path is shorter"),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -233,10 +279,23 @@ impl fmt::Display for Error {
             (None, Some(path)) => write!(f, "{}: ", path.display())?,
             (None, None) => {}
         }
-        match (self.0.message.as_str(), &self.0.source) {
+        write!(f, "{}", self.cause())
+    }
+}
+
+struct Cause<'a>(&'a Error);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0.0;
+        match (inner.message.as_str(), &inner.source) {
             ("", Some(source)) => write!(f, "{source}"),
             (message, Some(source)) => write!(f, "{message}: {source}"),
             (message, None) => f.write_str(message),
+        }?;
+        match self.0.advice() {
+            Some(advice) => write!(f, ": {advice}"),
+            None => Ok(()),
         }
     }
 }
@@ -312,5 +371,26 @@ mod tests {
     fn an_error_is_one_pointer() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn text_says_what_to_do_behind_the_cause_where_there_is_something() {
+        let text = |code| Error::from(io::Error::from_raw_os_error(code)).with_path("/data/a.jpg").to_string();
+        for (code, advice) in [
+            (24, "(os error 24): raise `ulimit -n`, or use fewer workers"),
+            (23, "(os error 23): raise the system's limit (on Linux fs.file-max)"),
+            (5, "(os error 5): the system's log may say which disk failed, and how"),
+            (13, "(os error 13): give this user the right to read it, and to enter the directories above it"),
+            (2, "(os error 2)"),
+        ] {
+            assert!(text(code).starts_with("/data/a.jpg: ") && text(code).ends_with(advice), "{}", text(code));
+        }
+        // What may not be read is not known to be a file.
+        let other = Error::other(io::Error::from_raw_os_error(13)).to_string();
+        assert!(other.ends_with("(os error 13)"), "{other}");
+        // A dataset of the user's runs out of files as well.
+        let other = Error::other(io::Error::from_raw_os_error(24)).to_string();
+        assert!(other.ends_with("use fewer workers"), "{other}");
     }
 }

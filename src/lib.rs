@@ -35,11 +35,14 @@
 //!   own.
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
+//! * [`Stats`] are what a loader has counted; their [`diagnosis`](Stats::diagnosis) says what limits the run, and what to
+//!   change. [`NumWorkers::Auto`] changes the number of workers by itself.
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
 //! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s: a [`DevicePrefetcher`] copies batches to a GPU ahead of
 //!   time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so for another
 //!   framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`, [`HostTensor::into_dlpack`] gives
 //!   what other frameworks take.
+//! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
 //!
@@ -47,7 +50,8 @@
 //! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit, and so are its samplers.
 //! * A run that was stopped goes on where it stood, and every sample comes exactly once; with a [`Dataset`] on any number of
 //!   ranks, with an [`IterableDataset`] on as many as before.
-//! * An error or a panic costs one batch, and says which sample it was.
+//! * An error or a panic costs one batch, and says which sample it was; or, with [`OnError`], that sample alone, which is then
+//!   in the [`Quarantine`].
 //! * A batch owns its memory; while you have it, nobody writes there.
 //! * A steady epoch allocates no batch buffer; dropping an epoch never waits for a sample.
 //! * Memory that a device is still reading is not used again.
@@ -71,16 +75,20 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub, clippy::undocumented_unsafe_blocks)]
 
+pub mod chaos;
 mod collate;
 mod dataset;
 mod device;
 mod error;
+#[cfg(feature = "vision")]
+mod file;
 mod fingerprint;
 #[cfg(feature = "vision")]
 pub mod image;
 mod ledger;
 mod loader;
 mod memory;
+mod quarantine;
 mod rng;
 mod sampler;
 mod stats;
@@ -100,17 +108,19 @@ pub use device::{DevicePrefetcher, Transfer};
 pub use error::{Error, ErrorKind, Result};
 pub use ledger::Ledger;
 pub use loader::{
-    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, WorkerPool,
+    Epoch, Feed, Iterable, IterableEpoch, IterableLoader, Loader, LoaderBuilder, LoaderState, Masked, NumWorkers,
+    OnError, WorkerPool,
 };
 #[cfg(feature = "dlpack")]
 pub use memory::dlpack;
 pub use memory::{BatchPlan, Bf16, BufferPool, DType, Element, F16, HostAllocator, HostTensor, Shape, Slots};
+pub use quarantine::{Quarantine, Quarantined};
 pub use rng::{Generator, SampleRng};
 pub use sampler::{
     BatchSampler, Batched, Batches, BucketBatchSampler, Distributed, DistributedSampler, KeyedSampler, Order,
     RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
 };
-pub use stats::{StageTimes, Stats};
+pub use stats::{Diagnosis, Limit, SlowSample, StageTimes, Stats};
 
 /// Compiles and runs the README's example.
 #[cfg(all(doctest, feature = "vision"))]

@@ -61,7 +61,7 @@ impl Epoch {
 
     /// The share of its time that the consumer waited.
     fn wait(&self) -> f64 {
-        self.stats.map_or(0.0, |stats| stats.consumer_wait_share())
+        self.stats.as_ref().map_or(0.0, |stats| stats.consumer_wait_share())
     }
 }
 
@@ -70,7 +70,7 @@ struct Stages([(&'static str, f64); 6]);
 
 impl Stages {
     fn of(epoch: &Epoch) -> Option<Self> {
-        let stats = epoch.stats?;
+        let stats = epoch.stats.as_ref()?;
         let micros = |time: Duration| time.as_secs_f64() * 1e6 / epoch.images as f64;
         let stages = &stats.stages;
         Some(Stages([
@@ -188,7 +188,7 @@ fn report(settings: &Settings, epochs: &[Epoch]) {
     }
     let best = epochs.iter().max_by(|a, b| a.images_per_second().total_cmp(&b.images_per_second()));
     let (Some(best), Some(first)) = (best, epochs.first()) else { return };
-    if let (Some(stages), Some(stats)) = (Stages::of(best), best.stats) {
+    if let (Some(stages), Some(stats)) = (Stages::of(best), &best.stats) {
         println!("\n{:>16} {:>9} {:>7}", "stage", "us/image", "share");
         for (name, micros) in stages.0 {
             println!("{name:>16} {micros:>9.1} {:>6.1}%", micros / stages.total() * 100.0);

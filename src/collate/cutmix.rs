@@ -104,7 +104,7 @@ fn channels_and_size(batch: &HostTensor<f32>, layout: Layout) -> (usize, Size) {
 #[derive(Debug)]
 pub struct CutMixPart {
     samples: MixPart,
-    layout: Layout,
+    layout: Option<Layout>,
 }
 
 impl Collate<(ImageTensor<f32>, i64)> for CutMix {
@@ -112,7 +112,7 @@ impl Collate<(ImageTensor<f32>, i64)> for CutMix {
     type Part = CutMixPart;
 
     fn start(&self, plan: BatchPlan<'_>) -> CutMixPart {
-        CutMixPart { samples: MixPart::new(plan), layout: Layout::default() }
+        CutMixPart { samples: MixPart::new(plan), layout: None }
     }
 
     fn split_off(&self, part: &mut CutMixPart, at: usize) -> CutMixPart {
@@ -120,16 +120,22 @@ impl Collate<(ImageTensor<f32>, i64)> for CutMix {
     }
 
     fn push(&self, part: &mut CutMixPart, (image, label): (ImageTensor<f32>, i64)) -> Result<()> {
-        part.layout = image.layout();
+        part.layout = Some(image.layout());
         part.samples.push(image, label, self.num_classes)
     }
 
+    fn rewind(&self, part: &mut CutMixPart, len: usize) -> Result<()> {
+        part.samples.rewind(len);
+        Ok(())
+    }
+
     fn unite(&self, part: &mut CutMixPart, next: CutMixPart) {
-        part.layout = next.layout;
+        part.layout = part.layout.or(next.layout);
         part.samples.unite(next.samples);
     }
 
     fn finish(&self, CutMixPart { samples, layout }: CutMixPart) -> Result<Self::Batch> {
+        let layout = layout.expect("a batch has a sample");
         let mut rng = samples.rng.clone();
         let (mut images, mut labels) = samples.finish();
         let (_, size) = channels_and_size(&images, layout);

@@ -38,6 +38,11 @@ impl<S: Send, B: Send, F: Fn(Vec<S>) -> Result<B> + Send + Sync> Collate<S> for 
         Ok(())
     }
 
+    fn rewind(&self, part: &mut Gathered<S>, len: usize) -> Result<()> {
+        part.rewind(len);
+        Ok(())
+    }
+
     fn unite(&self, part: &mut Gathered<S>, next: Gathered<S>) {
         part.unite(next);
     }

@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub struct Gathered<S> {
     samples: Vec<S>,
-    /// How many there will be. Room is made for them when the first one comes.
+    /// How many there will be at most. Room is made for them when the first one comes.
     len: usize,
 }
 
@@ -24,6 +24,10 @@ impl<S> Gathered<S> {
             self.samples.reserve_exact(self.len);
         }
         self.samples.push(sample);
+    }
+
+    pub(super) fn rewind(&mut self, len: usize) {
+        self.samples.truncate(len);
     }
 
     pub(super) fn unite(&mut self, mut next: Self) {

@@ -25,6 +25,11 @@ macro_rules! gather {
             Ok(())
         }
 
+        fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+            part.rewind(len);
+            Ok(())
+        }
+
         fn unite(&self, part: &mut Self::Part, next: Self::Part) {
             part.unite(next);
         }

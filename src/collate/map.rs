@@ -48,6 +48,8 @@ where
     next: usize,
     /// One past the place of the last one.
     end: usize,
+    /// Whether it may have fewer samples than places.
+    may_be_short: bool,
     /// From the first sample on.
     fields: Option<Fields<K, V>>,
 }
@@ -100,9 +102,9 @@ where
     fn claim<M: Mapping<K, V>>(&self, places: Range<usize>, sample: &M) -> Result<Fields<K, V>> {
         let Ok(mut unclaimed) = self.unclaimed.lock() else {
             // A collate of the user's panicked while a part was made or cut: there is no telling what is left.
-            return Err(Error::new(ErrorKind::Panic, "the batch is lost: another part of it panicked"));
+            return Err(Error::new(ErrorKind::Collate, "the batch is lost: another part of it panicked"));
         };
-        let Unclaimed { keys, pieces } = unclaimed.get_or_insert_with(|| {
+        let unclaimed = unclaimed.get_or_insert_with(|| {
             let sorted: Vec<K> = sample.sorted_keys().into_iter().cloned().collect();
             let MapBatch { len, capacity, field, buffers, rng, .. } = self;
             let plan = BatchPlan { len: *len, capacity: *capacity, field: *field, buffers, rng };
@@ -110,6 +112,24 @@ where
             let keys = Arc::new(Keys { sorted, decided_by: places.start });
             Unclaimed { keys, pieces: vec![(0..self.len, parts)] }
         });
+        Ok(unclaimed.claim(places))
+    }
+
+    /// The parts that cover `places`, of which no sample is left, if others have told the keys.
+    fn claim_empty(&self, places: Range<usize>) -> Option<Fields<K, V>> {
+        let mut unclaimed = self.unclaimed.lock().ok()?;
+        let mut fields = unclaimed.as_mut()?.claim(places);
+        fields.rewind(0).ok()?;
+        Some(fields)
+    }
+}
+
+impl<K, V> Unclaimed<K, V>
+where
+    Stack: Collate<V>,
+{
+    fn claim(&mut self, places: Range<usize>) -> Fields<K, V> {
+        let Unclaimed { keys, pieces } = self;
         let place = pieces.partition_point(|(covers, _)| covers.end <= places.start);
         let (covers, mut parts) = pieces.remove(place);
         assert!(
@@ -128,7 +148,7 @@ where
             let own = cut(&mut parts, places.start);
             pieces.insert(place, (covers.start..places.start, std::mem::replace(&mut parts, own)));
         }
-        Ok(Fields { keys: Arc::clone(keys), parts })
+        Fields { keys: Arc::clone(keys), parts }
     }
 }
 
@@ -141,13 +161,14 @@ where
         let BatchPlan { len, capacity, buffers, field, rng } = plan;
         let (buffers, rng) = (buffers.clone(), rng.clone());
         let batch = MapBatch { len, capacity, field, buffers, rng, unclaimed: Mutex::new(None) };
-        MapPart { batch: Arc::new(batch), start: 0, next: 0, end: len, fields: None }
+        MapPart { batch: Arc::new(batch), start: 0, next: 0, end: len, may_be_short: false, fields: None }
     }
 
     fn split_off(&mut self, at: usize) -> Self {
         let middle = self.start + at;
         assert!(self.fields.is_none() && middle <= self.end, "a part is split before it has samples, and inside");
-        let tail = MapPart { batch: Arc::clone(&self.batch), start: middle, next: middle, end: self.end, fields: None };
+        let batch = Arc::clone(&self.batch);
+        let tail = MapPart { batch, start: middle, next: middle, end: self.end, may_be_short: false, fields: None };
         self.end = middle;
         tail
     }
@@ -156,7 +177,13 @@ where
         assert!(self.next < self.end, "all samples of this part are there");
         let Fields { keys, parts } = match &mut self.fields {
             Some(fields) => fields,
-            none => none.insert(self.batch.claim(self.start..self.end, &sample)?),
+            none => {
+                let mut fields = self.batch.claim(self.start..self.end, &sample)?;
+                if self.may_be_short {
+                    fields.rewind(0)?;
+                }
+                none.insert(fields)
+            }
         };
         if !sample.has_exactly(&keys.sorted) {
             return Err(keys.clash(&sample, self.batch.len));
@@ -168,28 +195,51 @@ where
         Ok(())
     }
 
-    fn unite(&mut self, next: Self) {
+    fn rewind(&mut self, len: usize) -> Result<()> {
+        self.next = self.start + len;
+        self.may_be_short = true;
+        match &mut self.fields {
+            Some(fields) => fields.rewind(len),
+            None => Ok(()),
+        }
+    }
+
+    fn unite(&mut self, mut next: Self) {
         assert!(
-            Arc::ptr_eq(&self.batch, &next.batch) && self.end == next.start && self.next == self.end,
+            Arc::ptr_eq(&self.batch, &next.batch) && self.end == next.start && self.is_complete(),
             "only neighbours can be united, and only once the first is full"
         );
-        self.next = next.next;
+        self.claim_if_empty();
+        next.claim_if_empty();
+        self.next += next.next - next.start;
         self.end = next.end;
+        self.may_be_short |= next.may_be_short;
         match (&mut self.fields, next.fields) {
             (Some(fields), Some(next)) => {
                 for (part, next) in fields.parts.iter_mut().zip(next.parts) {
                     Collate::<V>::unite(&Stack, part, next);
                 }
             }
-            // A run of no samples has nothing to add.
+            // A run of no places has nothing to add.
             (Some(_), None) => {}
             (fields, next) => *fields = next,
         }
     }
 
+    /// The runs of the values of a run that has places and no sample are there all the same.
+    fn claim_if_empty(&mut self) {
+        if self.fields.is_none() && self.start < self.end {
+            self.fields = self.batch.claim_empty(self.start..self.end);
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.next == self.end || self.may_be_short
+    }
+
     fn finish<B: FromIterator<(K, BatchOf<V>)>>(self) -> Result<B> {
         assert!(
-            self.start == 0 && self.end == self.batch.len && self.next == self.end,
+            self.start == 0 && self.end == self.batch.len && self.is_complete(),
             "a batch is finished once, whole and full"
         );
         let Fields { keys, parts } = self.fields.expect("a full batch has samples");
@@ -198,6 +248,15 @@ where
             Err(error) => Err(at_key(error, key)),
         };
         keys.sorted.iter().zip(parts).map(finish).collect()
+    }
+}
+
+impl<K, V> Fields<K, V>
+where
+    Stack: Collate<V>,
+{
+    fn rewind(&mut self, len: usize) -> Result<()> {
+        self.parts.iter_mut().try_for_each(|part| Collate::<V>::rewind(&Stack, part, len))
     }
 }
 
@@ -258,6 +317,10 @@ macro_rules! maps {
 
             fn push(&self, part: &mut Self::Part, sample: $map) -> Result<()> {
                 part.push(sample)
+            }
+
+            fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+                part.rewind(len)
             }
 
             fn unite(&self, part: &mut Self::Part, next: Self::Part) {

@@ -39,6 +39,11 @@ impl MixPart {
         Stack.push(&mut self.samples, sample)
     }
 
+    pub(super) fn rewind(&mut self, len: usize) {
+        self.samples.rewind(len);
+        self.labels.rewind(len);
+    }
+
     pub(super) fn unite(&mut self, next: Self) {
         self.samples.unite(next.samples);
         self.labels.unite(next.labels);

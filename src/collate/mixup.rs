@@ -98,6 +98,11 @@ impl<S: Stackable<Element = f32>> Collate<(S, i64)> for MixUp {
         part.push(sample, label, self.num_classes)
     }
 
+    fn rewind(&self, part: &mut MixPart, len: usize) -> Result<()> {
+        part.rewind(len);
+        Ok(())
+    }
+
     fn unite(&self, part: &mut MixPart, next: MixPart) {
         part.unite(next);
     }

@@ -30,7 +30,7 @@ pub use pad_mask::PadMask;
 pub use stack::{Stack, Stackable};
 pub use unbatched::Unbatched;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory::BatchPlan;
 
 /// Makes batches of samples of type `S`.
@@ -61,10 +61,29 @@ pub trait Collate<S>: Send + Sync {
     /// If the sample does not fit the others. The batch is then given up, and the error is its result.
     fn push(&self, part: &mut Self::Part, sample: S) -> Result<()>;
 
-    /// Appends `next`, the part that follows; both are full.
+    /// Takes back a sample that turned out to be bad, where the loader is told to go on without it or with another one
+    /// ([`on_error`](crate::LoaderBuilder::on_error)): the part has its first `len` samples again.
+    ///
+    /// That sample was not pushed, or its push has failed or panicked and may have left something behind. From then on
+    /// the part may have fewer samples than it was started for, even none, when it is united and finished.
+    ///
+    /// By default this is refused, and the batch fails as a whole.
+    ///
+    /// # Errors
+    ///
+    /// If the part cannot go on; the error is the batch's result.
+    fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+        let _ = (part, len);
+        Err(Error::new(
+            ErrorKind::Collate,
+            "this collate cannot leave out or replace a sample: implement Collate::rewind, or use OnError::Fail",
+        ))
+    }
+
+    /// Appends `next`, the part that follows; both are full, unless they were [rewound](Collate::rewind).
     fn unite(&self, part: &mut Self::Part, next: Self::Part);
 
-    /// Turns the full part that covers the whole batch into the batch.
+    /// Turns the full part that covers the whole batch into the batch. It has at least one sample.
     ///
     /// # Errors
     ///

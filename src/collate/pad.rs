@@ -101,6 +101,9 @@ impl<T: Element> Pad<T> {
     {
         let (mut values, mut notes) = part.out.expect("the run that begins a batch is the one that is finished");
         let samples = part.samples.into_samples();
+        // Some of them may have been left out.
+        values.rewind(0);
+        notes.rewind(0);
         let (inner, longest) = common(&samples)?;
         // A length that no `usize` holds is one that no memory holds, as `Slots` will say.
         let padded = longest.checked_next_multiple_of(self.multiple).unwrap_or(usize::MAX);
@@ -158,6 +161,10 @@ impl<S: Stackable, L: Element> PadPart<S, L> {
         Ok(())
     }
 
+    pub(super) fn rewind(&mut self, len: usize) {
+        self.samples.rewind(len);
+    }
+
     pub(super) fn unite(&mut self, next: Self) {
         self.samples.unite(next.samples);
     }
@@ -184,6 +191,11 @@ macro_rules! pad_part {
 
         fn push(&self, part: &mut Self::Part, sample: $sample) -> Result<()> {
             part.push(sample)
+        }
+
+        fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+            part.rewind(len);
+            Ok(())
         }
 
         fn unite(&self, part: &mut Self::Part, next: Self::Part) {

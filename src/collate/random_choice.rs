@@ -38,6 +38,13 @@ macro_rules! choices {
                 unreachable!("{CHOSEN}")
             }
 
+            fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+                $(if let Some(part) = &mut part.$place {
+                    return self.choices.$place.rewind(part, len);
+                })+
+                unreachable!("{CHOSEN}")
+            }
+
             fn unite(&self, part: &mut Self::Part, next: Self::Part) {
                 $(if let (Some(part), Some(next)) = (&mut part.$place, next.$place) {
                     self.choices.$place.unite(part, next);

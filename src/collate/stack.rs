@@ -110,6 +110,11 @@ impl<S: Stackable> Collate<S> for Stack {
         sample.write(slot)
     }
 
+    fn rewind(&self, part: &mut Self::Part, len: usize) -> Result<()> {
+        part.rewind(len);
+        Ok(())
+    }
+
     fn unite(&self, part: &mut Self::Part, next: Self::Part) {
         part.unite(next);
     }

@@ -48,6 +48,11 @@ macro_rules! tuple_collate {
             Ok(())
         }
 
+        fn rewind(&$this, part: &mut Self::Part, len: usize) -> Result<()> {
+            $(Collate::<$sample>::rewind($by, &mut part.$field, len)?;)+
+            Ok(())
+        }
+
         fn unite(&$this, part: &mut Self::Part, next: Self::Part) {
             $(Collate::<$sample>::unite($by, &mut part.$field, next.$field);)+
         }

@@ -34,6 +34,11 @@ impl<S: Send> Collate<S> for Unbatched {
         Ok(())
     }
 
+    fn rewind(&self, part: &mut Option<S>, _len: usize) -> Result<()> {
+        *part = None;
+        Ok(())
+    }
+
     fn unite(&self, part: &mut Option<S>, next: Option<S>) {
         // A batch of one sample is not cut.
         *part = part.take().or(next);

@@ -33,18 +33,20 @@ struct IdxFile {
 impl Idx {
     /// Maps the two files into memory: nothing is copied, and only what is used is read.
     ///
-    /// A mapped file must not be truncated by anybody, or the process ends with SIGBUS. If that may happen, use
-    /// [`read`](Idx::read).
+    /// What is mapped is the file itself. If somebody writes into it, samples change. If somebody truncates it, the
+    /// last page that is left reads as zeros behind the new end, and a sample beyond that page is no error: it ends the
+    /// process with SIGBUS. Where that may happen, use [`read`](Idx::read). A file that is deleted, or replaced by
+    /// renaming another, stays what it was for those who have it mapped.
     ///
     /// # Errors
     ///
-    /// If a file cannot be mapped, is not an IDX file of unsigned bytes, is not as long as its header says, or the
-    /// two do not have the same number of items.
+    /// If a file cannot be mapped, is no regular file, is not an IDX file of unsigned bytes, is not as long as its
+    /// header says, or the two do not have the same number of items.
     pub fn open(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<Self> {
         Self::with(images.as_ref(), labels.as_ref(), FileBytes::map)
     }
 
-    /// As [`open`](Idx::open), but reads the files into memory.
+    /// As [`open`](Idx::open), but reads the files into memory: what happens to them afterwards does not matter.
     ///
     /// # Errors
     ///

@@ -2,10 +2,9 @@
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use walkdir::WalkDir;
 
 use super::Dataset;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,8 +23,8 @@ const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif",
 /// ```
 ///
 /// A sample is `(LazyImage, i64)`: the image, decoded by the first transform, or when it is written into its batch;
-/// and the number of its class. Classes are numbered in the order of their names; within a class, images come in the order of their paths. Symbolic links are followed. Hidden files
-/// and directories (`.name`) are left out.
+/// and the number of its class. Classes are numbered in the order of their names; within a class, images come in the
+/// order of their paths. Symbolic links are followed. Hidden files and directories (`.name`) are left out.
 ///
 /// Opening lists the names and opens no image; each is opened by its absolute path when its sample is loaded.
 #[derive(Debug)]
@@ -57,7 +56,10 @@ impl ImageFolder {
     ///
     /// # Errors
     ///
-    /// If a directory cannot be read, `root` has no directories, or one of them has no images (as in torchvision).
+    /// If a directory cannot be read, `root` has no directories, or one of them has no images (as in torchvision). If a
+    /// link leads back to a directory that it is in, or leads nowhere: it may have led to a directory of images. (In a
+    /// class, one that leads nowhere and is called an image is an error of its sample, as is whatever else cannot be
+    /// read.)
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_valid(root, has_image_extension)
     }
@@ -165,12 +167,11 @@ impl ImageFolder {
 
 /// The directories right below `root`, by name.
 fn class_directories(root: &Path) -> Result<Vec<OsString>> {
-    let failed = |source| Error::new(ErrorKind::Io, "cannot list the directory").with_source(source).with_path(root);
     let mut names = Vec::new();
-    for entry in fs::read_dir(root).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        // Follows a link, as `is_dir()` does in Python.
-        if !is_hidden(&entry.file_name()) && entry.path().is_dir() {
+    for entry in visible_entries(root)? {
+        let entry = entry?;
+        // A link to nothing may have been a class: without it, those behind it would change their numbers.
+        if is_directory(&entry).map_err(|error| unfollowed(&entry.path(), error))? {
             names.push(entry.file_name());
         }
     }
@@ -180,37 +181,78 @@ fn class_directories(root: &Path) -> Result<Vec<OsString>> {
 
 /// The images in a directory and those below it, relative to it, in torchvision's order: by the text of their
 /// directory's path, then by their name.
-fn images_below(directory: &Path, is_valid_file: &dyn Fn(&Path) -> bool) -> Result<Vec<Box<OsStr>>> {
-    let is_image = |path: &Path| !path.file_name().is_some_and(is_hidden) && is_valid_file(path);
-    let mut images = Vec::new();
-    let entries = WalkDir::new(directory)
-        .follow_links(true)
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
-    for entry in entries {
-        match entry {
-            Ok(entry) if !entry.file_type().is_dir() && is_image(entry.path()) => images.push(entry.into_path()),
-            Ok(_) => {}
-            Err(error) => match error.path() {
-                // A link to nothing is an image that cannot be read, which is for its sample to report.
-                Some(path) if error.loop_ancestor().is_none() && path.is_symlink() && is_image(path) => {
-                    images.push(path.to_path_buf());
+fn images_below(top: &Path, is_valid_file: &dyn Fn(&Path) -> bool) -> Result<Vec<Box<OsStr>>> {
+    let mut pending = vec![top.to_path_buf()];
+    let mut directories = Vec::new();
+    while let Some(directory) = pending.pop() {
+        let mut images = Vec::new();
+        for entry in visible_entries(&directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            match is_directory(&entry) {
+                Ok(true) => {
+                    if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                        refuse_loop(&path, top)?;
+                    }
+                    pending.push(path);
                 }
-                path => {
-                    let path = path.unwrap_or(directory).to_path_buf();
-                    return Err(Error::new(ErrorKind::Io, "cannot list the directory")
-                        .with_source(error)
-                        .with_path(path));
-                }
-            },
+                // A link to nothing that is called an image cannot be read, which is for its sample to report.
+                _ if is_valid_file(&path) => images.push(entry.file_name()),
+                Ok(false) => {}
+                Err(error) => return Err(unfollowed(&path, error)),
+            }
+        }
+        images.sort_unstable();
+        directories.push((directory, images));
+    }
+    directories.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
+    let mut relative = Vec::with_capacity(directories.iter().map(|(_, images)| images.len()).sum());
+    for (directory, images) in directories {
+        let below = directory.strip_prefix(top).unwrap_or(&directory);
+        relative.extend(images.into_iter().map(|name| below.join(name).into_os_string().into_boxed_os_str()));
+    }
+    Ok(relative)
+}
+
+/// What a directory holds, but for hidden files and directories.
+fn visible_entries(directory: &Path) -> Result<impl Iterator<Item = Result<DirEntry>>> {
+    let failed =
+        move |source| Error::new(ErrorKind::Io, "cannot list the directory").with_source(source).with_path(directory);
+    let entries = fs::read_dir(directory).map_err(failed)?;
+    let is_visible = |entry: &Result<DirEntry>| entry.as_ref().map_or(true, |entry| !is_hidden(&entry.file_name()));
+    Ok(entries.map(move |entry| entry.map_err(failed)).filter(is_visible))
+}
+
+/// Whether it is one, or a link to one. Only a link costs a question to the system.
+fn is_directory(entry: &DirEntry) -> io::Result<bool> {
+    let kind = entry.file_type()?;
+    if kind.is_symlink() { Ok(fs::metadata(entry.path())?.is_dir()) } else { Ok(kind.is_dir()) }
+}
+
+/// An error if a link below `top` leads back to a directory that it is in: there would be no end to it.
+fn refuse_loop(link: &Path, top: &Path) -> Result<()> {
+    match led_back_to(link, top) {
+        Ok(None) => Ok(()),
+        Ok(Some(above)) => {
+            let problem = format!("a loop of links, remove it: this one leads back to {}", above.display());
+            Err(Error::new(ErrorKind::Io, problem).with_path(link))
+        }
+        Err(error) => Err(unfollowed(link, error)),
+    }
+}
+
+fn led_back_to<'a>(link: &'a Path, top: &Path) -> io::Result<Option<&'a Path>> {
+    let target = fs::canonicalize(link)?;
+    for above in link.ancestors().skip(1).take_while(|above| above.starts_with(top)) {
+        if fs::canonicalize(above)? == target {
+            return Ok(Some(above));
         }
     }
-    let text = |path: &Path| {
-        (path.parent().map(|parent| parent.as_os_str().to_owned()), path.file_name().map(OsStr::to_owned))
-    };
-    images.sort_by_cached_key(|path| text(path));
-    let relative = |path: &PathBuf| path.strip_prefix(directory).unwrap_or(path).as_os_str().into();
-    Ok(images.iter().map(relative).collect())
+    Ok(None)
+}
+
+fn unfollowed(link: &Path, source: io::Error) -> Error {
+    Error::new(ErrorKind::Io, "cannot follow this link, repair or remove it").with_source(source).with_path(link)
 }
 
 fn is_hidden(name: &OsStr) -> bool {

@@ -4,10 +4,12 @@
 //! and mapped anew each time.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+
+use crate::file;
+use crate::stats::has_read;
 
 /// How many blocks a thread keeps: a file, its pixels, and two stages of transforms.
 const KEPT: usize = 4;
@@ -19,17 +21,21 @@ thread_local! {
 }
 
 /// Bytes that return to the thread that drops them.
-pub(crate) struct Scratch(Vec<u8>);
+pub(crate) struct Scratch {
+    /// May be longer than what is asked for: whatever was initialised once need not be again.
+    block: Vec<u8>,
+    len: usize,
+}
 
 impl Scratch {
-    /// At least `len` bytes, with unspecified contents; `None` where the system has no more memory.
+    /// `len` bytes, with unspecified contents; `None` where the system has no more memory.
     pub(super) fn take(len: usize) -> Option<Self> {
         let mut block = Self::recycled(len).unwrap_or_default();
         if block.len() < len {
             block.try_reserve_exact(len - block.len()).ok()?;
             block.resize(len, 0);
         }
-        Some(Scratch(block))
+        Some(Scratch { block, len })
     }
 
     /// The smallest of the kept blocks that has room.
@@ -43,13 +49,13 @@ impl Scratch {
 
 impl From<Vec<u8>> for Scratch {
     fn from(block: Vec<u8>) -> Self {
-        Scratch(block)
+        Scratch { len: block.len(), block }
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let block = std::mem::take(&mut self.0);
+        let block = std::mem::take(&mut self.block);
         if block.capacity() == 0 || block.capacity() > KEPT_SIZE {
             return;
         }
@@ -69,27 +75,43 @@ impl Deref for Scratch {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.block[..self.len]
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        &mut self.block[..self.len]
     }
 }
 
 /// The contents of a file.
 pub(crate) fn read_file(path: &Path) -> io::Result<Scratch> {
-    let mut file = File::open(path)?;
-    // One byte more than expected, so that the read that finds the end needs no more room. A size is only a hint (a
-    // file may grow, a pipe has none), and not a reason to reserve without bounds.
-    let expected = file.metadata()?.len().min(KEPT_SIZE as u64) as usize + 1;
-    let mut block = Scratch::recycled(expected).unwrap_or_default();
-    block.clear();
-    block.reserve(expected);
-    file.read_to_end(&mut block)?;
-    Ok(Scratch(block))
+    let (mut file, size) = file::open(path)?;
+    let bytes = read_to_end(&mut file, size)?;
+    has_read(bytes.len);
+    Ok(bytes)
+}
+
+/// What there is up to the end. The `size` is only a hint (files grow and shrink, and those of /proc say 0), and no
+/// reason to reserve without bounds.
+fn read_to_end(file: &mut impl Read, size: u64) -> io::Result<Scratch> {
+    // One byte more than expected, so that the read that finds the end needs no more room.
+    let room = size.min(KEPT_SIZE as u64) as usize + 1;
+    let mut bytes = Scratch::take(room).ok_or(io::ErrorKind::OutOfMemory)?;
+    bytes.len = 0;
+    // `Read::read_to_end` would ask the system again how long the file is, and where it stands.
+    while bytes.len < bytes.block.len() {
+        match file.read(&mut bytes.block[bytes.len..]) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => bytes.len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    file.read_to_end(&mut bytes.block)?;
+    bytes.len = bytes.block.len();
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -103,8 +125,7 @@ mod tests {
             let address = first.as_ptr();
             drop(first);
             let again = Scratch::take(900).unwrap();
-            assert_eq!(again.as_ptr(), address);
-            assert!(again.len() >= 900);
+            assert_eq!((again.as_ptr(), again.len()), (address, 900));
         })
         .join()
         .unwrap();
@@ -133,5 +154,36 @@ mod tests {
             assert_eq!(*read_file(&path).unwrap(), vec![7; len]);
         }
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Gives at most `step` bytes at a time of as many as there are, and is interrupted before each time.
+    struct Trickle {
+        left: usize,
+        step: usize,
+        interrupted: bool,
+    }
+
+    impl Read for Trickle {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.interrupted = !self.interrupted;
+            if self.interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let count = self.left.min(self.step).min(buffer.len());
+            buffer[..count].fill(7);
+            self.left -= count;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn the_end_is_where_it_is_found_whatever_the_size_was() {
+        for size in [0, 1, 999, 1000, 1001, 5000, u64::MAX] {
+            for step in [1, 64, usize::MAX] {
+                let mut file = Trickle { left: 1000, step, interrupted: false };
+                assert!(*read_to_end(&mut file, size).unwrap() == [7; 1000], "{size}, {step}");
+                assert_eq!(file.left, 0);
+            }
+        }
     }
 }

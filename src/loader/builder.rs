@@ -9,7 +9,7 @@ use super::line::Shared;
 use super::orders::Orders;
 use super::settings::{Ordering, Seeding, Settings};
 use super::watch::Watch;
-use super::{Loader, WorkerPool};
+use super::{Loader, NumWorkers, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -83,9 +83,20 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// How many threads load samples (default: 0, which loads in the caller's thread, inside `next()`).
-    pub fn num_workers(mut self, num_workers: usize) -> Self {
-        self.settings.num_workers = Some(num_workers);
+    /// How many threads load samples (default: 0, which loads in the caller's thread, inside `next()`);
+    /// [`NumWorkers::Auto`] finds out.
+    ///
+    /// ```
+    /// use sutler::{InMemory, Loader, NumWorkers};
+    ///
+    /// let samples: InMemory<i64> = (0..1000).collect();
+    /// let loader = Loader::builder(samples).batch_size(10).num_workers(NumWorkers::Auto).build()?;
+    /// assert_eq!(loader.epoch().count(), 100);
+    /// assert!(loader.num_workers() >= 1);
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn num_workers(mut self, num_workers: impl Into<NumWorkers>) -> Self {
+        self.settings.num_workers = Some(num_workers.into());
         self
     }
 
@@ -100,7 +111,7 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Called once on each worker thread, with its number, before [`build`](LoaderBuilder::build) returns, whose error it
+    /// Called once on each worker thread (with [`NumWorkers::Auto`], on all that there may be), with its number, before [`build`](LoaderBuilder::build) returns, whose error it
     /// may be. Not called without workers, as in torch.
     ///
     /// Its usual use in Python, to seed each worker differently, is what [`SampleRng`](crate::SampleRng) makes needless;
@@ -151,6 +162,44 @@ impl<D, C> LoaderBuilder<D, C> {
         F: FnOnce() -> Result<Option<Arc<dyn HostAllocator>>> + Send + Sync + 'static,
     {
         self.settings.pinned = find.map(|find| Box::new(find) as _);
+        self
+    }
+
+    /// What becomes of a batch with a sample that cannot be loaded (default: [`OnError::Fail`], the batch is an `Err`).
+    ///
+    /// With another choice, each bad sample is entered in the [`Quarantine`](crate::Quarantine) when the training loop comes
+    /// to it, and counted; how many there may be, [`max_bad_samples`](LoaderBuilder::max_bad_samples) and
+    /// [`max_bad_share`](LoaderBuilder::max_bad_share) say.
+    ///
+    /// ```
+    /// use sutler::{Dataset, Error, InMemory, Loader, OnError, SampleRng};
+    ///
+    /// let samples = (0..10).collect::<InMemory<i64>>().map(|sample: i64, _: &mut SampleRng| match sample {
+    ///     3 => Err(Error::msg("three is right out")),
+    ///     sample => Ok(sample),
+    /// });
+    /// let loader = Loader::builder(samples).batch_size(5).on_error(OnError::Skip).max_bad_share(0.1).build()?;
+    /// let batches: Vec<Vec<i64>> = loader.epoch().map(|batch| Ok(batch?.to_vec())).collect::<sutler::Result<_>>()?;
+    /// assert_eq!(batches, [vec![0, 1, 2, 4], vec![5, 6, 7, 8, 9]]);
+    /// assert_eq!(loader.quarantine().to_string(), "1 sample could not be loaded:\n  sample 3: three is right out");
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.settings.on_error = on_error;
+        self
+    }
+
+    /// How many different samples may be bad, in all epochs together, where [`on_error`](LoaderBuilder::on_error) tells to go
+    /// on (default: any number). Each batch with one more is an `Err` of kind [`Budget`](crate::ErrorKind::Budget).
+    pub fn max_bad_samples(mut self, count: usize) -> Self {
+        self.settings.max_bad_samples = Some(count);
+        self
+    }
+
+    /// As [`max_bad_samples`](LoaderBuilder::max_bad_samples), as a share of the dataset: `0.01` allows one sample in a
+    /// hundred, rounded down. Where both are set, the smaller counts.
+    pub fn max_bad_share(mut self, share: f64) -> Self {
+        self.settings.max_bad_share = Some(share);
         self
     }
 
@@ -276,10 +325,13 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         settings.check(Some(len))?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
-        let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
+        let num_threads = workers.as_ref().map_or(0, WorkerPool::num_threads);
         let timeout = settings.timeout();
+        let counters = Arc::new(Counters::default());
+        let tuning = settings.tuning(workers.as_ref(), &counters);
+        let bad_samples = settings.bad_samples(Some(len));
         let in_order = !settings.out_of_order;
-        let (pace, buffers) = settings.pace(num_workers, settings.most_batches(len), allocator);
+        let (pace, buffers) = settings.pace(workers.as_ref(), settings.most_batches(len), allocator);
         let Ordering { seed, sampler, distributed } = settings.ordering();
         Ok(Loader {
             data: Arc::new(Data { dataset: self.dataset, len, seed, fingerprint: OnceLock::new() }),
@@ -287,8 +339,10 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
                 collate: self.collate,
                 pace,
                 buffers,
-                counters: Arc::new(Counters::default()),
-                watch: timeout.map(|_| Watch::new(num_workers)),
+                bad_samples,
+                tuning,
+                counters,
+                watch: timeout.map(|_| Watch::new(num_threads)),
             }),
             orders: Arc::new(Orders::new(sampler, distributed, len)),
             workers,

@@ -1,14 +1,19 @@
 //! `Delivery`: finished batches, from the channel to the consumer, in order or as they come.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::WorkerPool;
-use super::line::Finished;
+use super::bad::Made;
+use super::line::{Finished, Line, Shared, Source, discard};
+use super::lot::HELD_UP;
+use super::tuner::Tuning;
+use crate::collate::Collate;
 use crate::error::Result;
 use crate::stats::Counters;
 
@@ -18,8 +23,10 @@ pub(super) struct Delivery<B> {
     in_order: bool,
     /// Batches that were finished and not yet delivered, with their numbers. In order, place 0 is the next one due and
     /// there may be gaps; else there are none.
-    ready: VecDeque<Option<(usize, Result<B>)>>,
+    ready: VecDeque<Option<(usize, Made<B>)>>,
     delivered: Delivered,
+    /// Batches that nobody waits for any more, and that may still come.
+    given_up: BTreeSet<usize>,
 }
 
 /// Which batches the consumer has had.
@@ -51,7 +58,13 @@ impl Delivered {
 
 impl<B> Delivery<B> {
     pub(super) fn new(finished: Receiver<Finished<B>>, in_order: bool) -> Self {
-        Delivery { finished, in_order, ready: VecDeque::new(), delivered: Delivered::default() }
+        Delivery {
+            finished,
+            in_order,
+            ready: VecDeque::new(),
+            delivered: Delivered::default(),
+            given_up: BTreeSet::new(),
+        }
     }
 
     pub(super) fn is_in_order(&self) -> bool {
@@ -68,7 +81,7 @@ impl<B> Delivery<B> {
     }
 
     /// The next batch, with its number.
-    pub(super) fn pop(&mut self) -> Option<(usize, Result<B>)> {
+    pub(super) fn pop(&mut self) -> Option<(usize, Made<B>)> {
         if !self.is_ready() {
             return None;
         }
@@ -77,27 +90,58 @@ impl<B> Delivery<B> {
         Some(next)
     }
 
+    /// Takes the next batch to deliver as delivered, though it is not there; gives its number. `None` if it is there.
+    pub(super) fn give_up(&mut self) -> Option<usize> {
+        if self.is_ready() {
+            return None;
+        }
+        let batch = self.delivered.first;
+        self.ready.pop_front();
+        self.delivered.add(batch);
+        self.given_up.insert(batch);
+        Some(batch)
+    }
+
     /// Puts finished batches in their places. There may be none, to wake whoever waits.
-    pub(super) fn put(&mut self, Finished { first, results }: Finished<B>) {
-        if results.is_empty() {
-            return;
-        }
-        let place = if self.in_order { first - self.delivered.count() } else { self.ready.len() };
-        let end = place + results.len();
-        if self.ready.len() < end {
-            self.ready.resize_with(end, || None);
-        }
-        for (i, (place, result)) in self.ready.range_mut(place..end).zip(results).enumerate() {
-            *place = Some((first + i, result));
+    pub(super) fn put(&mut self, Finished { first, made }: Finished<B>) {
+        for (batch, made) in (first..).zip(made) {
+            if !self.given_up.is_empty() && self.given_up.remove(&batch) {
+                discard(made);
+                continue;
+            }
+            let place = if self.in_order { batch - self.delivered.count() } else { self.ready.len() };
+            if self.ready.len() <= place {
+                self.ready.resize_with(place + 1, || None);
+            }
+            self.ready[place] = Some((batch, made));
         }
     }
 
-    /// Waits for the workers to finish something, until `deadline` at the longest.
-    pub(super) fn wait(&self, workers: &WorkerPool, deadline: Option<Instant>) -> Option<Finished<B>> {
-        match workers.receive(&self.finished, deadline) {
-            Ok(finished) => Some(finished),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+    /// What the workers have finished, if anything.
+    pub(super) fn poll(&self) -> Option<Finished<B>> {
+        self.finished.try_recv().ok()
+    }
+
+    /// Waits for the workers of a line to finish something, until `deadline` at the longest.
+    pub(super) fn wait<S, C>(
+        &self,
+        line: &Arc<Line<S, C>>,
+        workers: &WorkerPool,
+        deadline: Option<Instant>,
+    ) -> Option<Finished<B>>
+    where
+        S: Source,
+        C: Collate<S::Sample, Batch = B> + 'static,
+    {
+        loop {
+            let soon = Instant::now() + HELD_UP;
+            let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+            match workers.receive(&self.finished, Some(until)) {
+                Ok(finished) => return Some(finished),
+                Err(RecvTimeoutError::Timeout) if deadline == Some(until) => return None,
+                Err(RecvTimeoutError::Timeout) => line.help_out(),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
+            }
         }
     }
 }
@@ -105,28 +149,43 @@ impl<B> Delivery<B> {
 /// The time of an epoch as its consumer sees it, and what came of each call of `next()`.
 pub(super) struct Clock {
     counters: Arc<Counters>,
+    tuning: Option<Arc<Tuning>>,
     /// Up to when the time is counted.
     counted: Instant,
+    /// How much of the time since then the consumer has waited.
+    waited: Cell<Duration>,
+    /// Whether `next()` has returned before: what the first batch takes says nothing of those behind it.
+    has_begun: bool,
     /// Whether the end was reported, and no more time counts.
     ended: bool,
 }
 
 impl Clock {
-    pub(super) fn start(counters: &Arc<Counters>) -> Self {
-        Clock { counters: Arc::clone(counters), counted: Instant::now(), ended: false }
+    pub(super) fn start<C>(shared: &Shared<C>) -> Self {
+        Clock {
+            counters: Arc::clone(&shared.counters),
+            tuning: shared.tuning.clone(),
+            counted: Instant::now(),
+            waited: Cell::default(),
+            has_begun: false,
+            ended: false,
+        }
     }
 
     /// The consumer waited since then.
     pub(super) fn waited(&self, since: Instant) {
-        self.counters.consumer_wait_ns.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
+        let waited = since.elapsed();
+        self.waited.set(self.waited.get() + waited);
+        self.counters.consumer_wait_ns.fetch_add(waited.as_nanos() as u64, Relaxed);
     }
 
     /// `next()` returns this.
     pub(super) fn returned<B>(&mut self, result: &Option<Result<B>>) {
         let counters = &*self.counters;
         let returned = Instant::now();
+        let (time, waited) = (returned - self.counted, self.waited.take());
         if !self.ended {
-            counters.epoch_ns.fetch_add((returned - self.counted).as_nanos() as u64, Relaxed);
+            counters.epoch_ns.fetch_add(time.as_nanos() as u64, Relaxed);
             self.counted = returned;
         }
         match result {
@@ -134,6 +193,10 @@ impl Clock {
             Some(Err(_)) => drop(counters.errors.fetch_add(1, Relaxed)),
             None => self.ended = true,
         }
+        if let (Some(tuning), Some(_), true) = (&self.tuning, result, self.has_begun) {
+            tuning.delivered(time, waited);
+        }
+        self.has_begun = true;
     }
 }
 
@@ -151,5 +214,30 @@ mod tests {
             assert_eq!((delivered.first, delivered.beyond.iter().copied().collect::<Vec<_>>()), (first, beyond));
         }
         assert_eq!(delivered.count(), 6);
+    }
+
+    #[test]
+    fn a_batch_that_was_given_up_and_comes_late_is_dropped_and_the_others_are_in_their_places() {
+        let finished = |first, values: &[i32]| Finished {
+            first,
+            made: values.iter().map(|&value| Ok(value).into()).collect::<Vec<Made<i32>>>(),
+        };
+        for in_order in [true, false] {
+            let (_sender, receiver) = crossbeam_channel::unbounded();
+            let mut delivery = Delivery::new(receiver, in_order);
+            let take = |delivery: &mut Delivery<i32>| {
+                std::iter::from_fn(|| delivery.pop()).map(|(_, made)| made.result.unwrap().unwrap()).collect::<Vec<_>>()
+            };
+            delivery.put(finished(0, &[10]));
+            assert_eq!(delivery.give_up(), None);
+            assert_eq!(take(&mut delivery), [10]);
+            assert_eq!(delivery.give_up(), Some(1));
+            delivery.put(finished(2, &[12]));
+            assert_eq!(take(&mut delivery), [12]);
+            assert_eq!((delivery.give_up(), delivery.delivered().count()), (Some(3), 4));
+            delivery.put(finished(1, &[11]));
+            delivery.put(finished(3, &[13, 14, 15]));
+            assert_eq!((take(&mut delivery), delivery.delivered().count()), (vec![14, 15], 6));
+        }
     }
 }

@@ -1,25 +1,28 @@
 //! `Epoch`: the consumer's end of the line.
 
 use std::iter::empty as none;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
 
 use super::delivery::{Clock, Delivery};
 use super::indexed::Indexed;
-use super::line::{Line, Source};
+use super::last::Last;
+use super::line::{Line, Shared};
 use super::mark::Mark;
 use super::orders::Orders;
 use super::pace::OnTheWay;
 use super::watch::timed_out;
-use super::{Loader, LoaderState, WorkerPool};
+use super::{Loader, LoaderState};
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
-use crate::sampler::{Batches, Run};
+use crate::quarantine::Quarantined;
+use crate::rng::SampleRng;
+use crate::sampler::Batches;
 
 /// One pass over the dataset: an iterator over its batches, made by [`Loader::epoch`].
 ///
@@ -27,12 +30,10 @@ use crate::sampler::{Batches, Run};
 /// what has not started and does not wait for what has.
 pub struct Epoch<D: Dataset + 'static, C: Collate<D::Sample> = Stack> {
     pub(super) line: Arc<Line<Indexed<D>, C>>,
-    pub(super) workers: Option<WorkerPool>,
     orders: Arc<Orders>,
     delivery: Delivery<C::Batch>,
     queued: usize,
-    /// The samples of the batch that was delivered last.
-    last: Option<Run>,
+    last: Last,
     /// What became of the order, if there is none.
     failure: Option<Error>,
     pub(super) timeout: Option<Duration>,
@@ -56,7 +57,7 @@ where
     /// Gives the batches `batches` of epoch `epoch`, after the error that kept it from having any.
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let shared = Arc::clone(&loader.shared);
-        let clock = Some(Clock::start(&shared.counters));
+        let clock = Some(Clock::start(&shared));
         // Each message is at least one batch in flight, so there are never more messages than batches, and the one that ends
         // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not
         // worth the room.
@@ -68,16 +69,16 @@ where
             line: Arc::new(Line {
                 source: Indexed { data: Arc::clone(&loader.data), epoch, capacity: batches.capacity(), batches },
                 shared,
-                has_workers: loader.workers.is_some(),
+                workers: loader.workers.clone(),
                 cancelled: AtomicBool::new(false),
                 made: AtomicUsize::new(0),
+                lots: Mutex::default(),
                 finished: sender,
             }),
-            workers: loader.workers.clone(),
             orders: Arc::clone(&loader.orders),
             delivery: Delivery::new(finished, loader.in_order),
             queued: 0,
-            last: None,
+            last: Last::default(),
             failure,
             timeout: loader.timeout,
             clock,
@@ -110,15 +111,64 @@ where
     }
 
     /// The indices of the samples of the batch that `next()` gave last, whether it could be made or not; none before the
-    /// first.
+    /// first. Bad samples that were left out of it are not among them, and of one that was replaced the index is that of the
+    /// sample in its place.
     pub fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.line.source.indices(self.last)
+        self.line.source.indices(&self.last)
     }
 
     /// How many samples at the end of the batch that `next()` gave last are padding: there only so that all ranks have
     /// equally many.
     pub fn padding(&self) -> usize {
-        self.last.map_or(0, |run| run.padding())
+        self.last.padding()
+    }
+
+    /// Goes on without the batch that [`next`](Iterator::next) waits for, after a
+    /// [`timeout`](crate::LoaderBuilder::timeout): a sample of it may never return. Gives the indices of its samples, which
+    /// then count as had; none if the batch is there by now, or the epoch is over. The stuck samples are entered in the
+    /// [`Quarantine`](crate::Quarantine). Their workers are lost to this loader until they return.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sutler::{ErrorKind, InMemory, Loader};
+    ///
+    /// let samples: InMemory<i64> = (0..100).collect();
+    /// let loader = Loader::builder(samples).batch_size(10).num_workers(2).timeout(Duration::from_secs(60)).build()?;
+    /// let mut epoch = loader.epoch();
+    /// while let Some(batch) = epoch.next() {
+    ///     match batch {
+    ///         Ok(batch) => println!("training on {} samples", batch.len()),
+    ///         Err(error) if error.kind() == ErrorKind::Timeout => {
+    ///             eprintln!("{error}");
+    ///             eprintln!("going on without {:?}", epoch.give_up_batch());
+    ///         }
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn give_up_batch(&mut self) -> Vec<usize> {
+        if self.is_over() || self.line.workers.is_none() {
+            return Vec::new();
+        }
+        while let Some(finished) = self.delivery.poll() {
+            self.delivery.put(finished);
+        }
+        let Some(batch) = self.delivery.give_up() else { return Vec::new() };
+        self.last = Last::new(self.batches().run(batch), &[]);
+        let indices: Vec<usize> = self.indices().collect();
+        let Shared { bad_samples, watch, .. } = &*self.line.shared;
+        let stuck = watch.iter().flat_map(|watch| watch.loading()).filter(|(name, _)| indices.contains(&name.index));
+        for (name, time) in stuck {
+            bad_samples.add_stuck(Quarantined {
+                index: name.index,
+                shard: None,
+                path: self.line.path(name),
+                cause: format!("it did not return within {time:.1?}"),
+            });
+        }
+        self.queue();
+        indices
     }
 
     /// Where it stands.
@@ -128,7 +178,8 @@ where
             orders: Arc::clone(&self.orders),
             in_order: self.delivery.is_in_order(),
             delivered: self.delivery.delivered().clone(),
-            last: self.last,
+            quarantine: self.line.shared.bad_samples.quarantine(),
+            last: self.last.clone(),
         }
     }
 
@@ -136,25 +187,25 @@ where
     pub(super) fn mask(&self) -> Result<HostTensor<bool>> {
         /// Behind any number of fields that a collate may have.
         const FIELD: usize = usize::MAX;
-        let run = self.last.unwrap_or_default();
+        let (len, valid) = (self.last.len(), self.last.len() - self.last.padding());
         let buffers = &self.line.shared.buffers;
         let mut slots = Slots::new(BatchPlan {
-            len: run.len,
+            len,
             capacity: self.line.source.capacity,
             buffers,
             field: FIELD,
-            rng: &self.line.source.rng(&run),
+            rng: &SampleRng::new(0, 0, 0), // a mask draws nothing
         });
-        for slot in 0..run.len {
-            slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < run.valid;
+        for slot in 0..len {
+            slots.push(&crate::memory::Shape::SCALAR)?[0] = slot < valid;
         }
         Ok(slots.finish())
     }
 
     /// Keeps the window full, and half-way through the epoch has the next one's order drawn.
     fn queue(&mut self) {
-        let Some(workers) = &self.workers else { return };
         let line = &self.line;
+        let Some(workers) = &line.workers else { return };
         let batches = line.source.batches.len();
         if self.queued == batches {
             return;
@@ -173,15 +224,27 @@ where
             if room < batches_per_job.min(rest) {
                 break;
             }
-            self.queued += line.queue(workers, self.queued, &job, rest);
+            self.queued += line.queue(self.queued, &job, rest);
         }
         if before < half && half <= self.queued {
             self.orders.prepare(line.source.epoch.wrapping_add(1), workers);
         }
     }
 
-    /// The next batch to deliver, or that it did not come in time; `None` if the epoch was stopped meanwhile.
+    /// The next batch to deliver, or that it did not come in time; `None` at the end, or if the epoch was stopped meanwhile.
     fn take(&mut self) -> Option<Result<C::Batch>> {
+        while !self.is_over() {
+            if let Some(taken) = self.take_one()? {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// As [`take`](Epoch::take); no more than `Some(None)` of a batch of which nothing is left.
+    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+        let (delivered, counters) = (self.delivery.delivered().count(), &self.line.shared.counters);
+        counters.asked(self.line.made.load(Relaxed).saturating_sub(delivered), self.queued.saturating_sub(delivered));
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let in_time = self.wait(waiting);
@@ -193,11 +256,17 @@ where
             }
             if !in_time {
                 let watch = &self.line.shared.watch;
-                return Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name))));
+                return Some(Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name)))));
             }
         }
-        let (batch, result) = self.delivery.pop().expect("the next batch is ready");
-        self.last = Some(self.batches().run(batch));
+        let (batch, mut made) = self.delivery.pop().expect("the next batch is ready");
+        let bad = std::mem::take(&mut made.bad);
+        self.last = Last::new(self.batches().run(batch), &bad);
+        let Shared { bad_samples, counters, .. } = &*self.line.shared;
+        let result = bad_samples.settle(made.result, bad, counters);
+        if let Some(Err(_)) = result {
+            self.last = Last::new(self.batches().run(batch), &[]);
+        }
         self.queue();
         Some(result)
     }
@@ -206,19 +275,34 @@ where
     fn wait(&mut self, from: Instant) -> bool {
         let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
         while !self.delivery.is_ready() && !self.line.is_cancelled() {
-            let finished = match &self.workers {
-                Some(workers) => self.delivery.wait(workers, deadline),
+            let finished = match &self.line.workers {
+                Some(workers) => self.delivery.wait(&self.line, workers, deadline),
                 None => {
                     let next = self.delivery.delivered().count();
-                    Some(self.line.make_batches(next..next + 1))
+                    Some(self.line.make_one(next, &self.batches().run(next)))
                 }
             };
             match finished {
-                Some(finished) => self.delivery.put(finished),
+                Some(finished) => {
+                    self.delivery.put(finished);
+                    self.stretch();
+                }
                 None => return false,
             }
         }
         true
+    }
+
+    /// Runs further ahead, if the batch that is due is still not there and the workers wait for the consumer.
+    fn stretch(&mut self) {
+        if self.delivery.is_ready() || self.queued == self.batches().len() {
+            return;
+        }
+        let Shared { pace, buffers, .. } = &*self.line.shared;
+        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered: self.delivery.delivered().count() };
+        if pace.stretch(self.queued, on_the_way, buffers) {
+            self.queue();
+        }
     }
 
     fn batches(&self) -> &Batches {
@@ -240,7 +324,6 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         let result = match self.failure.take() {
             Some(error) => Some(Err(error)),
-            None if self.is_over() => None,
             None => self.take(),
         };
         if let Some(clock) = &mut self.clock {

@@ -64,7 +64,7 @@ where
     }
 
     fn workers(&self) -> Option<WorkerPool> {
-        self.workers.clone()
+        self.line.workers.clone()
     }
 }
 
@@ -134,7 +134,7 @@ where
     }
 
     fn workers(&self) -> Option<WorkerPool> {
-        self.workers.clone()
+        self.intake.line.workers.clone()
     }
 }
 

@@ -1,13 +1,10 @@
 //! `Indexed`: batches of a dataset with random access, by number.
 
-use std::cell::Cell;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use super::WorkerPool;
-use super::line::{Finished, Line, Load, Source};
+use super::last::Last;
+use super::line::{Line, Load, Source};
 use super::pace::Job;
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -15,10 +12,6 @@ use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::SampleRng;
 use crate::sampler::{Batches, Run, RunIndices};
-use crate::stats::Shift;
-
-/// When a job of several batches counts as much longer than planned: ten times what it should take.
-const OVERDUE: Duration = Duration::from_micros(500);
 
 /// The dataset of a loader, and what is known of it.
 pub(super) struct Data<D> {
@@ -35,6 +28,10 @@ impl<D: Dataset> Data<D> {
     pub(super) fn fingerprint(&self) -> u64 {
         *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
     }
+
+    pub(super) fn path(&self, name: SampleName) -> Option<PathBuf> {
+        (name.index < self.len).then(|| self.dataset.path(name.index)).flatten()
+    }
 }
 
 /// The samples of one epoch: a dataset, and which of it when.
@@ -48,9 +45,8 @@ pub(super) struct Indexed<D> {
 
 impl<D> Indexed<D> {
     /// The indices of the samples of a batch.
-    pub(super) fn indices(&self, batch: Option<Run>) -> impl ExactSizeIterator<Item = usize> + '_ {
-        let run = batch.unwrap_or_default();
-        (0..run.len).map(move |slot| self.batches.index_at(run.place(slot)))
+    pub(super) fn indices<'a>(&'a self, batch: &'a Last) -> impl ExactSizeIterator<Item = usize> + 'a {
+        (0..batch.len()).map(|number| batch.index(number, &self.batches))
     }
 }
 
@@ -72,7 +68,8 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
 
     fn loads<'a>(&'a self, run: &'a Run) -> impl Load<Sample = D::Sample> {
         let Data { dataset, len, seed, .. } = &*self.data;
-        Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run: *run, indices: self.batches.indices_of(*run) }
+        let (run, batches) = (*run, &self.batches);
+        Loads { dataset, len: *len, seed: *seed, epoch: self.epoch, run, batches, indices: batches.indices_of(run) }
     }
 
     fn name(&self, run: &Run, slot: usize) -> SampleName {
@@ -80,8 +77,7 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
     }
 
     fn path(&self, name: SampleName) -> Option<PathBuf> {
-        let known = name.index < self.data.len;
-        known.then(|| self.data.dataset.path(name.index)).flatten()
+        self.data.path(name)
     }
 }
 
@@ -92,6 +88,7 @@ struct Loads<'a, D> {
     seed: u64,
     epoch: u64,
     run: Run,
+    batches: &'a Batches,
     indices: RunIndices<'a>,
 }
 
@@ -100,7 +97,18 @@ impl<D: Dataset> Load for Loads<'_, D> {
 
     #[inline(always)]
     fn load(&self, slot: usize) -> Result<D::Sample> {
-        let index = self.indices.get(slot);
+        self.load_instead(slot, self.indices.get(slot))
+    }
+
+    /// From the whole order: what the sampler does not give, for it belongs to another split say, never comes.
+    fn substitutes(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let mut rng = SampleRng::of_substitute(self.seed, self.epoch, self.run.place(slot));
+        let places = self.batches.places() as u128;
+        std::iter::repeat_with(move || self.batches.index_at(((u128::from(rng.next_u64()) * places) >> 64) as usize))
+    }
+
+    #[inline(always)]
+    fn load_instead(&self, slot: usize, index: usize) -> Result<D::Sample> {
         if index >= self.len {
             return Err(beyond(index, self.len));
         }
@@ -121,47 +129,22 @@ where
 {
     /// Queues the batches from `first` on, as many as one job (or one batch in parts) takes, at most `most`. Returns
     /// how many.
-    pub(super) fn queue(self: &Arc<Self>, workers: &WorkerPool, first: usize, job: &Job, most: usize) -> usize {
+    pub(super) fn queue(self: &Arc<Self>, first: usize, job: &Job, most: usize) -> usize {
         match *job {
             Job::Batches(batches) => {
                 let batches = first..first + batches.min(most);
                 let line = Arc::clone(self);
                 let count = batches.len();
-                workers.spawn(move || line.deliver(line.make_batches(batches)));
+                self.spawn(move || {
+                    let works = batches.clone().map(|batch| line.source.batches.run(batch)).collect();
+                    line.make_batches(batches.start, works);
+                });
                 count
             }
             Job::Parts(samples) => {
-                self.queue_parts(first, self.source.batches.run(first), samples, &|part| workers.spawn(part));
+                self.queue_parts(first, self.source.batches.run(first), samples);
                 1
             }
         }
-    }
-
-    /// Makes the given batches on the current thread, as long as the epoch is wanted.
-    ///
-    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
-    /// is done is handed over, and the rest is queued anew for all workers.
-    pub(super) fn make_batches(self: &Arc<Self>, batches: Range<usize>) -> Finished<C::Batch> {
-        let shift = Shift::start();
-        let loaded = Cell::new(0);
-        let mut results = Vec::with_capacity(batches.len());
-        for batch in batches.clone() {
-            if self.is_cancelled() {
-                break;
-            }
-            results.push(self.make_batch(&self.source.batches.run(batch), &loaded));
-            // Not at each: beside the cheapest batches, a look at the clock counts.
-            let rest = batch + 1..batches.end;
-            if results.len().is_multiple_of(4) && !rest.is_empty() && shift.elapsed() > OVERDUE {
-                for batch in rest {
-                    let line = Arc::clone(self);
-                    // On a worker, this queues on the worker's own pool.
-                    rayon::spawn_fifo(move || line.deliver(line.make_batches(batch..batch + 1)));
-                }
-                break;
-            }
-        }
-        self.count(loaded.get(), shift);
-        Finished { first: batches.start, results }
     }
 }

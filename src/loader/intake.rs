@@ -4,14 +4,13 @@
 //! place. That order depends on the data and the settings alone. Reading ahead in each open shard is a job of its own, and
 //! so is decoding a batch, or a part of it: whichever job brings the record that was missing takes the rotation on.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
 use super::line::{Finished, Line, discard, guarded};
-use super::pace::{Ahead, JOB, Job, OnTheWay, Pace};
+use super::pace::{Ahead, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;
 use crate::collate::Collate;
@@ -86,9 +85,6 @@ pub(super) struct Intake<I: IterableDataset + 'static, C: Collate<I::Sample>> {
     delivered: AtomicUsize,
 }
 
-/// Queues a job for the workers.
-type Spawn<'a> = &'a dyn Fn(Box<dyn FnOnce() + Send>);
-
 /// Batches to be made, with their numbers.
 type Batches<R> = Vec<(usize, Records<R>)>;
 
@@ -114,7 +110,7 @@ where
             interleave: loader.interleave,
             batch_size: loader.batch_size,
             drop_last: loader.drop_last,
-            reading: Pace::new(0, Ahead::default(), None),
+            reading: Pace::new(Arc::default(), 0, Ahead::default(), None),
             delivered: AtomicUsize::new(0),
         }
     }
@@ -123,6 +119,19 @@ where
     pub(super) fn deliver(&self) -> Option<Progress> {
         self.delivered.fetch_add(1, Relaxed);
         self.rotation().after.pop_front()
+    }
+
+    /// The consumer asks for a batch.
+    pub(super) fn asked(&self) {
+        let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));
+        self.line.shared.counters.asked(self.line.made.load(Relaxed).saturating_sub(delivered), queued - delivered);
+    }
+
+    /// Runs further ahead, if the consumer waits for one slow batch and the workers for the consumer.
+    pub(super) fn stretch(&self) -> bool {
+        let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));
+        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered };
+        self.line.shared.pace.stretch(queued, on_the_way, &self.line.shared.buffers)
     }
 
     /// Whether all batches were delivered, or nobody wants them any more.
@@ -135,17 +144,17 @@ where
     }
 
     /// Queues everything there is room for: batches that are complete, and reading.
-    pub(super) fn pump(self: &Arc<Self>, spawn: Spawn<'_>) {
+    pub(super) fn pump(self: &Arc<Self>) {
         let (window, batches, readings) = {
             let mut rotation = self.rotation();
             let window = self.window();
             let batches = self.rotate(&mut rotation, window);
             (window, batches, self.take_readers(&mut rotation, window))
         };
-        self.queue(batches, window, spawn);
+        self.queue(batches, window);
         for reading in readings {
             let intake = Arc::clone(self);
-            spawn(Box::new(move || intake.run_reader(reading)));
+            self.line.spawn(move || intake.run_reader(reading));
         }
     }
 
@@ -155,20 +164,16 @@ where
             return;
         }
         self.read(reading);
-        // On a worker, this queues on the worker's own pool.
-        self.pump(&|job| rayon::spawn_fifo(job));
+        self.pump();
     }
 
     /// Without workers: makes one step towards the next batch, perhaps the last one.
     pub(super) fn step(&self) -> Finished<C::Batch> {
-        let none = Finished { first: 0, results: Vec::new() };
+        let none = Finished::nothing(0);
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
-            let (shift, loaded) = (Shift::start(), Cell::new(0));
-            let result = self.line.make_batch(&records, &loaded);
-            self.line.count(loaded.get(), shift);
-            return Finished { first: batch, results: vec![result] };
+            return self.line.make_one(batch, &records);
         }
         let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
         let Some(lane) = rotation.lanes.get_mut(turn) else { return none };
@@ -262,7 +267,7 @@ where
                     batches.push(rotation.complete(self.batch_size));
                 }
                 // Whoever waits for another batch must hear that there is none.
-                self.line.deliver(Finished { first: rotation.batches, results: Vec::new() });
+                self.line.deliver(Finished::nothing(rotation.batches));
                 break;
             };
             let record = lane.records.pop_front();
@@ -299,18 +304,20 @@ where
     }
 
     /// Has batches made.
-    fn queue(self: &Arc<Self>, mut batches: Batches<I::Record>, window: usize, spawn: Spawn<'_>) {
+    fn queue(self: &Arc<Self>, mut batches: Batches<I::Record>, window: usize) {
         match self.line.shared.pace.job(self.batch_size, window) {
             Job::Parts(samples) => {
                 for (batch, records) in batches {
-                    self.line.queue_parts(batch, records, samples, spawn);
+                    self.line.queue_parts(batch, records, samples);
                 }
             }
             Job::Batches(most) => {
                 while !batches.is_empty() {
                     let rest = batches.split_off(most.min(batches.len()));
-                    let (line, job) = (Arc::clone(&self.line), std::mem::replace(&mut batches, rest));
-                    spawn(Box::new(move || make_batches(&line, job)));
+                    let job = std::mem::replace(&mut batches, rest);
+                    let (line, first) = (Arc::clone(&self.line), job[0].0);
+                    let works = job.into_iter().map(|(_, records)| records).collect();
+                    self.line.spawn(move || line.make_batches(first, works));
                 }
             }
         }
@@ -319,32 +326,6 @@ where
     fn rotation(&self) -> MutexGuard<'_, Rotation<I>> {
         // Nothing of the user's runs under this lock.
         self.rotation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes consecutive batches; hands them over together, unless they turn out to take longer than planned.
-fn make_batches<I, C>(line: &Line<Streamed<I>, C>, batches: Batches<I::Record>)
-where
-    I: IterableDataset + 'static,
-    C: Collate<I::Sample> + 'static,
-{
-    let mut shift = Shift::start();
-    let loaded = Cell::new(0);
-    let mut finished = Finished { first: batches[0].0, results: Vec::with_capacity(batches.len()) };
-    for (batch, records) in batches {
-        if line.is_cancelled() {
-            return;
-        }
-        finished.results.push(line.make_batch(&records, &loaded));
-        if shift.elapsed() > 2 * JOB {
-            line.count(loaded.take(), shift);
-            line.deliver(std::mem::replace(&mut finished, Finished { first: batch + 1, results: Vec::new() }));
-            shift = Shift::start();
-        }
-    }
-    line.count(loaded.take(), shift);
-    if !finished.results.is_empty() {
-        line.deliver(finished);
     }
 }
 

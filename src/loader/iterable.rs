@@ -1,7 +1,7 @@
 //! `IterableLoader`: loads batches of data that is read one record after another.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
@@ -12,11 +12,12 @@ use super::line::{Line, Shared};
 use super::state::Unit;
 use super::streamed::Streamed;
 use super::watch::Watch;
-use super::{IterableEpoch, LoaderBuilder, LoaderState, WorkerPool};
+use super::{IterableEpoch, LoaderBuilder, LoaderState, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::IterableDataset;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::quarantine::Quarantine;
 use crate::stats::{Counters, Stats};
 
 /// Loads batches of an [`IterableDataset`], epoch after epoch: `DataLoader(iterable_dataset, …)`.
@@ -96,14 +97,23 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         C: Collate<I::Sample> + 'static,
     {
         let (dataset, mut settings) = (self.dataset.0, self.settings);
-        settings.check(None)?;
+        settings.check(dataset.len())?;
+        if settings.on_error == OnError::Substitute {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "an iterable dataset has no other samples at hand, and excludes OnError::Substitute: use OnError::Skip",
+            ));
+        }
         let ranks = settings.distributed.unwrap_or_default();
         let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
-        let num_workers = workers.as_ref().map_or(0, WorkerPool::num_workers);
+        let num_threads = workers.as_ref().map_or(0, WorkerPool::num_threads);
         let timeout = settings.timeout();
-        let (pace, buffers) = settings.pace(num_workers, usize::MAX, allocator);
+        let counters = Arc::new(Counters::default());
+        let tuning = settings.tuning(workers.as_ref(), &counters);
+        let bad_samples = settings.bad_samples(dataset.len());
+        let (pace, buffers) = settings.pace(workers.as_ref(), usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
             fingerprint: OnceLock::new(),
@@ -111,8 +121,10 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
                 collate: self.collate,
                 pace,
                 buffers,
-                counters: Arc::new(Counters::default()),
-                watch: timeout.map(|_| Watch::new(num_workers)),
+                bad_samples,
+                tuning,
+                counters,
+                watch: timeout.map(|_| Watch::new(num_threads)),
             }),
             workers,
             batch_size: settings.batch_size.unwrap_or(1),
@@ -153,6 +165,7 @@ where
         state.check_data(self.dataset.len().unwrap_or(0), self.fingerprint(), self.seed)?;
         state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
         let progress = state.progress_over(&self.shards)?;
+        self.shared.bad_samples.restore(&state.quarantine);
         self.next_epoch.store(state.epoch().wrapping_add(1), Relaxed);
         Ok(self.start(state.epoch(), progress))
     }
@@ -189,9 +202,15 @@ where
         self.state_of(self.next_epoch.load(Relaxed), &Progress::default())
     }
 
+    /// The records that could not be decoded, and shards that could not be read further, which
+    /// [`on_error`](LoaderBuilder::on_error) told to go on without.
+    pub fn quarantine(&self) -> Quarantine {
+        self.shared.bad_samples.quarantine()
+    }
+
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.report(&self.shared.buffers)
+        self.shared.stats(self.num_workers(), |name| self.dataset.path(name.shard?))
     }
 
     fn start(&self, epoch: u64, progress: Progress) -> IterableEpoch<I, C> {
@@ -200,20 +219,20 @@ where
         let line = Arc::new(Line {
             source: Streamed { dataset: Arc::clone(&self.dataset), seed: self.seed, epoch },
             shared: Arc::clone(&self.shared),
-            has_workers: self.workers.is_some(),
+            workers: self.workers.clone(),
             cancelled: AtomicBool::new(false),
             made: AtomicUsize::new(0),
+            lots: Mutex::default(),
             finished: sender,
         });
         let state = self.state_of(epoch, &progress);
         let intake = Intake::new(line, self, progress);
         let epoch = IterableEpoch {
             intake: Arc::new(intake),
-            workers: self.workers.clone(),
             delivery: Delivery::new(finished, true),
             state,
             timeout: self.timeout,
-            clock: Some(Clock::start(&self.shared.counters)),
+            clock: Some(Clock::start(&self.shared)),
         };
         epoch.pump();
         epoch
@@ -235,6 +254,7 @@ where
             unit: Unit::Records,
             out_of_order: None,
             progress: Some(progress.clone()),
+            quarantine: self.quarantine(),
             samples: self.dataset.len().unwrap_or(0),
             dataset: self.fingerprint(),
             order: order.value(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::LoaderState;
 use super::delivery::{Clock, Delivery};
 use super::intake::Intake;
+use super::line::Shared;
 use super::watch::timed_out;
-use super::{LoaderState, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::Result;
@@ -18,7 +19,6 @@ use crate::error::Result;
 /// An `Err` is one batch that could not be made; the iteration goes on behind it.
 pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
     pub(super) intake: Arc<Intake<I, C>>,
-    pub(super) workers: Option<WorkerPool>,
     pub(super) delivery: Delivery<C::Batch>,
     /// After the batch that was delivered last.
     pub(super) state: LoaderState,
@@ -47,13 +47,23 @@ where
     }
 
     pub(super) fn pump(&self) {
-        if let Some(workers) = &self.workers {
-            self.intake.pump(&|job| workers.spawn(job));
+        if self.intake.line.workers.is_some() {
+            self.intake.pump();
         }
     }
 
     /// The next batch, or that it did not come in time; `None` at the end.
     fn take(&mut self) -> Option<Result<C::Batch>> {
+        loop {
+            if let Some(taken) = self.take_one()? {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// As [`take`](Self::take); no more than `Some(None)` of a batch of which nothing is left.
+    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+        self.intake.asked();
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
             let outcome = self.wait(waiting);
@@ -65,15 +75,18 @@ where
                 Outcome::Over => return None,
                 Outcome::Late => {
                     let line = &self.intake.line;
-                    return Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name))));
+                    return Some(Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name)))));
                 }
             }
         }
-        let (_, result) = self.delivery.pop().expect("the next batch is ready");
+        let (_, made) = self.delivery.pop().expect("the next batch is ready");
         if let Some(progress) = self.intake.deliver() {
             self.state.position = progress.records;
             self.state.progress = Some(progress);
         }
+        let Shared { bad_samples, counters, .. } = &*self.intake.line.shared;
+        let result = bad_samples.settle(made.result, made.bad, counters);
+        self.state.quarantine = bad_samples.quarantine();
         self.pump();
         Some(result)
     }
@@ -84,13 +97,16 @@ where
             if self.intake.is_over() {
                 return Outcome::Over;
             }
-            let finished = match &self.workers {
-                Some(workers) => self.delivery.wait(workers, deadline),
+            let finished = match &self.intake.line.workers {
+                Some(workers) => self.delivery.wait(&self.intake.line, workers, deadline),
                 None => Some(self.intake.step()),
             };
             match finished {
                 Some(finished) => self.delivery.put(finished),
                 None => return Outcome::Late,
+            }
+            if !self.delivery.is_ready() && self.intake.stretch() {
+                self.pump();
             }
         }
         Outcome::Ready

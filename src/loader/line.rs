@@ -9,24 +9,29 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::bad::{Bad, BadSamples, Made};
+use super::lot::{Lot, Relief};
 use super::pace::Pace;
+use super::tuner::Tuning;
 use super::watch::{SampleName, Watch};
+use super::{OnError, WorkerPool};
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BatchPlan, BufferPool};
 use crate::rng::SampleRng;
-use crate::stats::{Counters, Shift};
+use crate::stats::{Counters, Shift, Slow, SlowSample, Stats};
 
 /// Where the samples of an epoch come from.
 pub(super) trait Source: Send + Sync + 'static {
     /// What a sample is.
     type Sample: Send;
     /// What it takes to make one batch.
-    type Work: Send + Sync;
+    type Work: Send + Sync + 'static;
 
     /// How many samples the batch has: at least one.
     fn len(&self, work: &Self::Work) -> usize;
@@ -54,6 +59,12 @@ pub(super) trait Load {
 
     /// Loads the sample for a slot of the batch; each slot once.
     fn load(&self, slot: usize) -> Result<Self::Sample>;
+
+    /// Which samples may stand in for that of a slot, drawn one after another; none if there are no others to be had.
+    fn substitutes(&self, slot: usize) -> impl Iterator<Item = usize>;
+
+    /// Loads a sample to stand in for that of a slot.
+    fn load_instead(&self, slot: usize, index: usize) -> Result<Self::Sample>;
 }
 
 /// What all epochs of a loader share, wherever samples come from.
@@ -63,28 +74,66 @@ pub(super) struct Shared<C> {
     pub(super) buffers: BufferPool,
     /// Shared with whoever counts in the consumer's place.
     pub(super) counters: Arc<Counters>,
+    /// Who finds out how many workers there should be, where nobody has said.
+    pub(super) tuning: Option<Arc<Tuning>>,
+    pub(super) bad_samples: BadSamples,
     /// Who is loading what, where somebody may ask for it.
     pub(super) watch: Option<Watch>,
+}
+
+impl<C> Shared<C> {
+    /// What the loader has done; `path` tells where a sample comes from.
+    pub(super) fn stats(&self, num_workers: usize, path: impl Fn(SampleName) -> Option<PathBuf>) -> Stats {
+        let named = |Slow { shard, index, time }| {
+            let path = guarded("the path", || Ok(path(SampleName { shard, index }))).ok().flatten();
+            SlowSample { index, shard, path, time }
+        };
+        Stats {
+            num_workers,
+            bad_samples: self.bad_samples.quarantine().len() as u64,
+            slowest: self.counters.slowest.samples().into_iter().map(named).collect(),
+            ..self.counters.report(&self.buffers)
+        }
+    }
 }
 
 /// One epoch, as its jobs see it.
 pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) source: S,
     pub(super) shared: Arc<Shared<C>>,
-    /// Whether worker threads make them, or the consumer's own.
-    pub(super) has_workers: bool,
+    /// Who makes them; `None` is the consumer itself.
+    pub(super) workers: Option<WorkerPool>,
     /// Set when nobody wants the batches any more. Relaxed suffices: a job that sees it late only does work in vain.
     pub(super) cancelled: AtomicBool,
     /// How many batches were finished, or have failed.
     pub(super) made: AtomicUsize,
+    /// What workers have in hand that others could take over.
+    pub(super) lots: Mutex<Lots<S::Work, C::Batch>>,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
     pub(super) finished: Sender<Finished<C::Batch>>,
 }
 
+type Lots<W, B> = Vec<Arc<Lot<W, B>>>;
+
+/// When a job of several batches counts as much longer than planned: ten times what it should take.
+const OVERDUE: Duration = Duration::from_micros(500);
+
 /// Consecutive batches, ready for delivery.
 pub(super) struct Finished<B> {
     pub(super) first: usize,
-    pub(super) results: Vec<Result<B>>,
+    pub(super) made: Vec<Made<B>>,
+}
+
+impl<B> Finished<B> {
+    /// One batch that could not be made.
+    fn failed(batch: usize, error: Error) -> Self {
+        Finished { first: batch, made: vec![Err(error).into()] }
+    }
+
+    /// Nothing, which wakes whoever waits.
+    pub(super) fn nothing(first: usize) -> Self {
+        Finished { first, made: Vec::new() }
+    }
 }
 
 /// A batch that several jobs fill.
@@ -104,7 +153,17 @@ struct Arrived<P> {
     missing: usize,
     /// By their first slot, as they come in.
     parts: Vec<(usize, P)>,
+    /// The samples that the parts go on without.
+    bad: Vec<Bad>,
     failure: Option<(usize, Error)>,
+}
+
+/// Why a part cannot be filled any further: which sample stopped it, and the error.
+struct Stopped {
+    slot: usize,
+    error: Error,
+    /// Whether that sample is to blame, and nothing else.
+    is_bad: bool,
 }
 
 impl<S, C> Line<S, C>
@@ -112,17 +171,11 @@ where
     S: Source,
     C: Collate<S::Sample> + 'static,
 {
-    /// Has a batch made in parts of `samples` samples, each queued by `spawn`.
-    pub(super) fn queue_parts(
-        self: &Arc<Self>,
-        batch: usize,
-        work: S::Work,
-        samples: usize,
-        spawn: &dyn Fn(Box<dyn FnOnce() + Send>),
-    ) {
+    /// Has a batch made in parts of `samples` samples.
+    pub(super) fn queue_parts(self: &Arc<Self>, batch: usize, work: S::Work, samples: usize) {
         let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
-            Err(error) => return self.deliver(Finished { first: batch, results: vec![Err(error)] }),
+            Err(error) => return self.deliver(Finished::failed(batch, error)),
         };
         let assembly = Arc::new(Assembly {
             batch,
@@ -132,12 +185,13 @@ where
             arrived: Mutex::new(Arrived {
                 missing: parts.len(),
                 parts: Vec::with_capacity(parts.len()),
+                bad: Vec::new(),
                 failure: None,
             }),
         });
         for (slots, part) in parts {
             let (line, assembly) = (Arc::clone(self), Arc::clone(&assembly));
-            spawn(Box::new(move || {
+            self.spawn(move || {
                 let run = guarded("making a part of the batch", || {
                     line.run_part(&assembly, part, slots);
                     Ok(())
@@ -146,9 +200,9 @@ where
                 if let Err(error) = run
                     && !assembly.is_lost.swap(true, Relaxed)
                 {
-                    line.deliver(Finished { first: assembly.batch, results: vec![Err(error)] });
+                    line.deliver(Finished::failed(assembly.batch, error));
                 }
-            }));
+            });
         }
     }
 
@@ -169,16 +223,89 @@ where
         })
     }
 
+    /// Makes some batches, of which `first` is the number of the first, on the current thread.
+    ///
+    /// How many of them a job has was decided by what samples used to cost. If they turn out to take much longer, what
+    /// is done is handed over, and the rest is queued anew for all workers: by this thread if it can, or else by the
+    /// consumer ([`help_out`](Line::help_out)).
+    pub(super) fn make_batches(self: &Arc<Self>, first: usize, works: Vec<S::Work>) {
+        if self.is_cancelled() {
+            return;
+        }
+        if let [work] = &works[..] {
+            return self.deliver(self.make_one(first, work));
+        }
+        let shift = Shift::start();
+        let loaded = Cell::new(0);
+        let lot = Lot::new(first, works);
+        self.lots().push(Arc::clone(&lot));
+        let mut made = None;
+        // Not each time: beside the cheapest batches, a look at the clock counts.
+        for is_due in [false, false, false, true].into_iter().cycle() {
+            let Some(work) = lot.next(made.take()) else { break };
+            if self.is_cancelled() {
+                break;
+            }
+            made = Some(self.make_batch(&work, &loaded));
+            if is_due && shift.elapsed() > OVERDUE {
+                self.relieve(&lot);
+            }
+        }
+        self.lots().retain(|other| !Arc::ptr_eq(other, &lot));
+        self.count(loaded.get(), shift);
+        self.relieve(&lot);
+    }
+
+    /// Makes one batch on the current thread, and counts what that took.
+    pub(super) fn make_one(&self, number: usize, work: &S::Work) -> Finished<C::Batch> {
+        let shift = Shift::start();
+        let loaded = Cell::new(0);
+        let made = self.make_batch(work, &loaded);
+        self.count(loaded.get(), shift);
+        Finished { first: number, made: vec![made] }
+    }
+
+    /// Takes over what workers have in hand that are held up, by a sample that takes long or never ends.
+    pub(super) fn help_out(self: &Arc<Self>) {
+        let held_up: Vec<_> = self.lots().iter().filter(|lot| lot.is_held_up()).cloned().collect();
+        held_up.iter().for_each(|lot| self.relieve(lot));
+    }
+
+    fn relieve(self: &Arc<Self>, lot: &Lot<S::Work, C::Batch>) {
+        let Relief { made, rest, next } = lot.relieve();
+        if !made.made.is_empty() {
+            self.deliver(made);
+        }
+        for (number, work) in (next..).zip(rest) {
+            let line = Arc::clone(self);
+            self.spawn(move || line.make_batches(number, vec![work]));
+        }
+    }
+
+    /// Queues a job for the workers.
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        match &self.workers {
+            Some(workers) => workers.spawn(job),
+            None => job(),
+        }
+    }
+
+    fn lots(&self) -> MutexGuard<'_, Lots<S::Work, C::Batch>> {
+        self.lots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes one batch from beginning to end on the current thread; `loaded` counts its samples.
-    pub(super) fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Result<C::Batch> {
+    fn make_batch(&self, work: &S::Work, loaded: &Cell<usize>) -> Made<C::Batch> {
         let len = self.source.len(work);
-        guarded("making the batch", || {
+        let mut bad = Vec::new();
+        let result = guarded("making the batch", || {
             let mut part = self.start(work);
-            match self.fill(&mut part, work, 0..len, || usize::MAX, loaded) {
-                Ok(()) => self.finish(work, || part),
+            match self.fill(&mut part, work, 0..len, || usize::MAX, &mut bad, loaded) {
+                Ok(()) => self.finish(work, &bad, || part).transpose(),
                 Err((_, error)) => Err(error),
             }
-        })
+        });
+        Made { result: result.transpose(), bad }
     }
 
     fn run_part(&self, assembly: &Assembly<S::Work, C::Part>, mut part: C::Part, slots: Range<usize>) {
@@ -186,7 +313,8 @@ where
         let start = slots.start;
         let loaded = Cell::new(0);
         let failed_at = || assembly.failed_at.load(Relaxed);
-        let filled = match self.fill(&mut part, &assembly.work, slots, failed_at, &loaded) {
+        let mut bad = Vec::new();
+        let filled = match self.fill(&mut part, &assembly.work, slots, failed_at, &mut bad, &loaded) {
             Ok(()) => Ok(part),
             Err(failure) => {
                 // Before anybody hears of the failure, so that the batch's buffers are back by then.
@@ -197,6 +325,7 @@ where
 
         let mut arrived = assembly.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         arrived.missing -= 1;
+        arrived.bad.append(&mut bad);
         let late = match filled {
             Ok(part) => {
                 arrived.parts.push((start, part));
@@ -211,20 +340,29 @@ where
             }
         };
         let is_last = arrived.missing == 0 && !self.is_cancelled();
-        let all = is_last.then(|| (std::mem::take(&mut arrived.parts), arrived.failure.take()));
+        let all = is_last.then(|| {
+            let Arrived { parts, bad, failure, .. } = &mut *arrived;
+            (std::mem::take(parts), std::mem::take(bad), failure.take())
+        });
         drop(arrived);
 
         discard(late);
-        let result = all.map(|(parts, failure)| match failure {
-            None => self.finish(&assembly.work, || self.unite(parts)),
-            Some((_, error)) => {
-                discard(parts);
-                Err(error)
-            }
+        let made = all.map(|(parts, mut bad, failure)| {
+            bad.sort_unstable_by_key(|bad| bad.slot);
+            let result = match failure {
+                None => self.finish(&assembly.work, &bad, || self.unite(parts)),
+                Some((slot, error)) => {
+                    discard(parts);
+                    // Those behind it may have been met or not.
+                    bad.retain(|bad| bad.slot < slot);
+                    Some(Err(error))
+                }
+            };
+            Made { result, bad }
         });
         self.count(loaded.get(), shift);
-        if let Some(result) = result {
-            self.deliver(Finished { first: assembly.batch, results: vec![result] });
+        if let Some(made) = made {
+            self.deliver(Finished { first: assembly.batch, made: vec![made] });
         }
     }
 
@@ -246,20 +384,61 @@ where
     }
 
     /// Loads the samples of `slots` into `part`; an error comes with the slot it happened at. Gives up before a sample
-    /// behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result.
+    /// behind `failed_at`, and when the epoch is cancelled: nobody then looks at the result. After an error the part is
+    /// dropped, so nobody sees what it was left as.
     ///
-    /// One `catch_unwind` serves all of them, since it costs more than a cheap sample; `current` remembers which one
-    /// was being loaded, and `loaded` is raised by how many were. After a panic or an error the part is dropped, so
-    /// nobody sees what it was left as.
+    /// Samples that the part goes on without, because it is told to, are put down in `bad`, and `loaded` is raised by how
+    /// many were loaded.
     fn fill(
         &self,
         part: &mut C::Part,
         work: &S::Work,
         slots: Range<usize>,
         failed_at: impl Fn() -> usize,
+        bad: &mut Vec<Bad>,
         loaded: &Cell<usize>,
     ) -> Result<(), (usize, Error)> {
-        let Shared { collate, watch, .. } = &*self.shared;
+        let Range { mut start, end } = slots;
+        let mut filled = 0;
+        loop {
+            let Stopped { slot, error, is_bad } = match self.fill_on(part, work, start..end, &failed_at, loaded) {
+                Ok(()) => return Ok(()),
+                Err(stopped) => stopped,
+            };
+            filled += slot - start;
+            let on_error = self.shared.bad_samples.on_error;
+            if !is_bad || on_error == OnError::Fail {
+                return Err((slot, error));
+            }
+            if let Err(refused) = self.rewind(part, filled) {
+                return Err((slot, error.within(&refused.cause().to_string())));
+            }
+            let substitute = match on_error {
+                OnError::Substitute => {
+                    self.substitute(part, work, slot, filled, error).map_err(|error| (slot, error))?
+                }
+                _ => Bad { slot, errors: vec![error], substitute: None },
+            };
+            filled += usize::from(substitute.substitute.is_some());
+            bad.push(substitute);
+            start = slot + 1;
+        }
+    }
+
+    /// As [`fill`](Line::fill), up to the first sample that cannot be loaded.
+    ///
+    /// One `catch_unwind` serves all of them, since it costs more than a cheap sample; `current` remembers which one
+    /// was being loaded.
+    fn fill_on(
+        &self,
+        part: &mut C::Part,
+        work: &S::Work,
+        slots: Range<usize>,
+        failed_at: &impl Fn() -> usize,
+        loaded: &Cell<usize>,
+    ) -> Result<(), Stopped> {
+        let Shared { collate, watch, counters, pace, .. } = &*self.shared;
+        let is_timed = pace.has_costly_samples();
         let (start, end) = (slots.start, slots.end);
         let current = Cell::new(start);
         let filled = catch_unwind(AssertUnwindSafe(|| {
@@ -270,22 +449,75 @@ where
                     return Ok(false);
                 }
                 let _watched = watch.as_ref().map(|watch| watch.begin(self.source.name(work, slot)));
+                let begun = is_timed.then(Instant::now);
                 match samples.load(slot) {
-                    Ok(sample) => collate.push(part, sample)?,
-                    Err(error) => return Err(error),
+                    Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
+                    Err(error) => return Err((!error.is_shortage(), error)),
+                }
+                if let Some(begun) = begun {
+                    counters.slowest.note(begun.elapsed(), || {
+                        let SampleName { shard, index } = self.source.name(work, slot);
+                        (shard, index)
+                    });
                 }
             }
             current.set(end);
             Ok(true)
         }));
         loaded.set(loaded.get() + current.get() - start);
-        let error = match filled {
+        let slot = current.get();
+        let (is_bad, error) = match filled {
             Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => Error::new(ErrorKind::Other, "given up"),
-            Ok(Err(error)) => self.with_sample(error, work, current.get()),
-            Err(panic) => self.with_sample(panicked("loading the sample", panic), work, current.get()),
+            Ok(Ok(false)) => (false, Error::new(ErrorKind::Other, "given up")),
+            Ok(Err((is_bad, error))) => (is_bad, self.with_sample(error, work, slot)),
+            Err(panic) => (true, self.with_sample(panicked("loading the sample", panic), work, slot)),
         };
-        Err((current.get(), error))
+        Err(Stopped { slot, error, is_bad })
+    }
+
+    /// Puts another sample in the place of that for `slot`, which failed with `error`.
+    #[cold]
+    fn substitute(
+        &self,
+        part: &mut C::Part,
+        work: &S::Work,
+        slot: usize,
+        filled: usize,
+        error: Error,
+    ) -> Result<Bad, Error> {
+        const MOST: usize = 16;
+        let mut errors = vec![error];
+        let candidates: Vec<SampleName> = guarded("the order", || {
+            let shard = self.source.name(work, slot).shard;
+            let samples = self.source.loads(work);
+            let indices = samples.substitutes(slot).take(MOST);
+            Ok(indices.map(|index| SampleName { shard, index }).collect())
+        })?;
+        for name in candidates {
+            if self.is_cancelled() {
+                break;
+            }
+            let mut is_bad = true;
+            let put = guarded("loading the sample", || {
+                let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name));
+                let sample = self.source.loads(work).load_instead(slot, name.index);
+                let sample = sample.inspect_err(|error| is_bad = !error.is_shortage())?;
+                self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
+            });
+            match put {
+                Ok(()) => return Ok(Bad { slot, errors, substitute: Some(name.index) }),
+                Err(error) if is_bad => errors.push(self.named(error, name)),
+                Err(error) => return Err(self.named(error, name)),
+            }
+            self.rewind(part, filled)?;
+        }
+        let tried = errors.len() - 1;
+        Err(errors.swap_remove(0).within(&format!("nor could {tried} others be loaded in its place")))
+    }
+
+    #[cold]
+    fn rewind(&self, part: &mut C::Part, len: usize) -> Result<()> {
+        guarded("leaving out a sample", || self.shared.collate.rewind(part, len))
     }
 
     /// Adds what is known of the sample in `slot`.
@@ -294,13 +526,20 @@ where
         let error = error.with_worker(self.worker());
         // The order may be the user's.
         let Ok(name) = guarded("the order", || Ok(self.source.name(work, slot))) else { return error };
-        let rival = error.rival().filter(|&rival| rival < self.source.len(work));
+        // What counts the samples that are there does not count slots.
+        let counts_slots = self.shared.bad_samples.on_error == OnError::Fail;
+        let rival = error.rival().filter(|&rival| counts_slots && rival < self.source.len(work));
         let rival = rival.and_then(|rival| guarded("the order", || Ok(self.source.name(work, rival))).ok());
         let error = match rival {
             Some(rival) => error.name_rival(self.source.len(work), rival),
             None => error,
         };
-        let error = error.with_index(name.index).with_shard(name.shard);
+        self.named(error, name)
+    }
+
+    /// Adds the name of the sample concerned.
+    fn named(&self, error: Error, name: SampleName) -> Error {
+        let error = error.with_worker(self.worker()).with_index(name.index).with_shard(name.shard);
         match self.path(name) {
             Some(path) => error.with_path(path),
             None => error,
@@ -313,26 +552,48 @@ where
         guarded("the path", || Ok(self.source.path(name))).ok().flatten()
     }
 
-    /// Turns a full part into the batch.
-    fn finish(&self, work: &S::Work, whole: impl FnOnce() -> C::Part) -> Result<C::Batch> {
+    /// Turns a full part into the batch; into none, if all its samples are left out.
+    fn finish(&self, work: &S::Work, bad: &[Bad], whole: impl FnOnce() -> C::Part) -> Option<Result<C::Batch>> {
+        if bad.iter().filter(|bad| bad.is_left_out()).count() == self.source.len(work) {
+            return None;
+        }
         let finished = guarded("collating the batch", || self.shared.collate.finish(whole()));
         if finished.is_ok() {
             self.shared.pace.finished();
         }
-        finished.map_err(|error| {
-            let len = self.source.len(work);
-            if let Some(slot) = error.slot().filter(|&slot| slot < len) {
-                return self.with_sample(error, work, slot);
+        Some(finished.map_err(|error| {
+            let error = error.with_worker(self.worker());
+            // The order may be the user's.
+            let Ok(names) = guarded("the order", || Ok(self.names(work, bad))) else { return error };
+            match error.slot().and_then(|slot| names.get(slot)) {
+                Some(&name) => {
+                    let rival = error.rival().and_then(|rival| names.get(rival));
+                    let error = match rival {
+                        Some(rival) => error.name_rival(names.len(), rival),
+                        None => error,
+                    };
+                    self.named(error, name)
+                }
+                None => error.with_batch(names.iter().map(|name| name.index).collect()),
             }
-            let indices =
-                guarded("the order", || Ok((0..len).map(|slot| self.source.name(work, slot).index).collect()));
-            error.with_batch(indices.unwrap_or_default()).with_worker(self.worker())
-        })
+        }))
+    }
+
+    /// The samples of a batch, as it was made.
+    fn names(&self, work: &S::Work, bad: &[Bad]) -> Vec<SampleName> {
+        let name = |slot| {
+            let name = self.source.name(work, slot);
+            match bad.iter().find(|bad| bad.slot == slot) {
+                Some(bad) => bad.substitute.map(|index| SampleName { index, ..name }),
+                None => Some(name),
+            }
+        };
+        (0..self.source.len(work)).filter_map(name).collect()
     }
 
     /// The number of the current thread among the workers.
     fn worker(&self) -> Option<usize> {
-        rayon::current_thread_index().filter(|_| self.has_workers)
+        rayon::current_thread_index().filter(|_| self.workers.is_some())
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -350,14 +611,20 @@ where
     pub(super) fn stop(&self) {
         self.cancelled.store(true, Relaxed);
         // Where there is no room, there is something to wake up for.
-        let _ = self.finished.try_send(Finished { first: 0, results: Vec::new() });
+        let _ = self.finished.try_send(Finished::nothing(0));
     }
 
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {
-        self.made.fetch_add(finished.results.len(), Relaxed);
+        self.made.fetch_add(finished.made.len(), Relaxed);
         // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
         let _ = self.finished.send(finished);
     }
+}
+
+/// Whether an error of a push says that the sample is bad, and not that it does not fit the others, or that the system has
+/// run out of something.
+fn is_of_sample(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::Collate | ErrorKind::Limit) && !error.is_shortage()
 }
 
 /// Runs user code; a panic becomes an error that says what panicked, and with which message.

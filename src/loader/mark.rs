@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::LoaderState;
 use super::delivery::Delivered;
 use super::indexed::Indexed;
+use super::last::Last;
 use super::line::Line;
 use super::orders::Orders;
 use super::state::OutOfOrder;
 use crate::collate::Collate;
 use crate::dataset::Dataset;
-use crate::sampler::Run;
+use crate::quarantine::Quarantine;
 
 /// Where an epoch stands: what its consumer has had. Cheap to take; what is asked of it is computed when it is asked.
 pub struct Mark<D: Dataset + 'static, C: Collate<D::Sample>> {
@@ -19,8 +20,8 @@ pub struct Mark<D: Dataset + 'static, C: Collate<D::Sample>> {
     pub(super) orders: Arc<Orders>,
     pub(super) in_order: bool,
     pub(super) delivered: Delivered,
-    /// The samples of the batch that was delivered last.
-    pub(super) last: Option<Run>,
+    pub(super) quarantine: Quarantine,
+    pub(super) last: Last,
 }
 
 impl<D: Dataset + 'static, C: Collate<D::Sample>> Mark<D, C> {
@@ -36,17 +37,18 @@ impl<D: Dataset + 'static, C: Collate<D::Sample>> Mark<D, C> {
         let out_of_order = (!beyond.is_empty() || is_own)
             .then(|| OutOfOrder { batches: beyond.iter().map(|batch| batch - first).collect(), dealing });
         let state = LoaderState::new(&self.line.source.data, &self.orders, self.line.source.epoch, batches);
-        LoaderState { position: batches.reached(first), out_of_order, ..state }
+        let quarantine = self.quarantine.clone();
+        LoaderState { position: batches.reached(first), out_of_order, quarantine, ..state }
     }
 
     /// The indices of the samples of the last batch.
     pub(crate) fn indices(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.line.source.indices(self.last)
+        self.line.source.indices(&self.last)
     }
 
     /// How many samples at the end of the last batch are padding.
     pub(crate) fn padding(&self) -> usize {
-        self.last.map_or(0, |run| run.padding())
+        self.last.padding()
     }
 }
 

@@ -1,23 +1,31 @@
 //! The loader: what is set once (`Loader`), what runs (`Epoch`), what the workers do (`line`).
 
+mod bad;
 mod builder;
 mod delivery;
 mod epoch;
 mod feed;
+mod gate;
 mod indexed;
 mod intake;
 mod iterable;
 mod iterable_epoch;
+mod last;
 mod line;
+mod lot;
 mod mark;
 mod masked;
+mod num_workers;
+mod on_error;
 mod orders;
 mod pace;
 mod patience;
+mod quarantine_text;
 mod settings;
 mod state;
 mod state_text;
 mod streamed;
+mod tuner;
 mod watch;
 mod workers;
 
@@ -34,6 +42,8 @@ pub use iterable_epoch::IterableEpoch;
 pub(crate) use line::guarded;
 pub(crate) use mark::Mark;
 pub use masked::Masked;
+pub use num_workers::NumWorkers;
+pub use on_error::OnError;
 pub(crate) use patience::Patience;
 pub use state::LoaderState;
 pub use workers::WorkerPool;
@@ -41,6 +51,7 @@ pub use workers::WorkerPool;
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::quarantine::Quarantine;
 use crate::stats::Stats;
 use indexed::Data;
 use line::Shared;
@@ -115,6 +126,7 @@ where
         let batches = self.orders.peek(state.epoch)?;
         state.check_order(&LoaderState::new(&self.data, &self.orders, state.epoch, &batches))?;
         let rest = state.rest_of(&batches)?;
+        self.shared.bad_samples.restore(&state.quarantine);
         self.next_epoch.store(state.epoch.wrapping_add(1), Relaxed);
         Ok(Epoch::over(self, rest, state.epoch, None))
     }
@@ -126,7 +138,10 @@ where
     /// If the sampler fails.
     pub fn state(&self) -> Result<LoaderState> {
         let epoch = self.next_epoch.load(Relaxed);
-        Ok(LoaderState::new(&self.data, &self.orders, epoch, &self.orders.peek(epoch)?))
+        Ok(LoaderState {
+            quarantine: self.quarantine(),
+            ..LoaderState::new(&self.data, &self.orders, epoch, &self.orders.peek(epoch)?)
+        })
     }
 
     /// How many batches the next epoch has (on this rank); 0 if the sampler fails. If nobody did so far, this draws its
@@ -151,7 +166,7 @@ where
         self.data.seed
     }
 
-    /// How many threads load samples; 0 is the caller's own.
+    /// How many threads load samples now; 0 is the caller's own.
     pub fn num_workers(&self) -> usize {
         self.workers.as_ref().map_or(0, WorkerPool::num_workers)
     }
@@ -161,9 +176,14 @@ where
         self.shared.buffers.is_pinned()
     }
 
+    /// The samples that could not be loaded, and that [`on_error`](LoaderBuilder::on_error) told to go on without.
+    pub fn quarantine(&self) -> Quarantine {
+        self.shared.bad_samples.quarantine()
+    }
+
     /// What the loader has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.report(&self.shared.buffers)
+        self.shared.stats(self.num_workers(), |name| self.data.path(name))
     }
 }
 

@@ -1,16 +1,19 @@
 //! How much work goes into one job, and how far to run ahead: both follow what a sample is measured to cost.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::memory::{BufferPool, Small};
 
 /// What a job should take. Queueing one, waking a worker and handing a batch over cost a few microseconds together,
 /// which this makes small; and a batch is late by at most about as much.
-pub(super) const JOB: Duration = Duration::from_micros(50);
-/// The furthest a loader runs ahead on its own account: this many batches, of this many bytes.
+const JOB: Duration = Duration::from_micros(50);
+/// The furthest a loader runs ahead on its own account: this many batches, of this many bytes where they are cheap,
 const MOST_AHEAD: usize = 256;
 const MOST_AHEAD_BYTES: usize = 8 << 20;
+/// and of this many where a slow sample would have the workers idle.
+const MOST_STRETCHED_BYTES: usize = 256 << 20;
 
 /// How far to run ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +37,18 @@ pub(super) struct OnTheWay {
 }
 
 pub(super) struct Pace {
-    num_workers: usize,
+    /// How many there are now, how many there may be,
+    num_workers: Arc<AtomicUsize>,
+    most_workers: usize,
+    /// and how many there were at first.
+    first_workers: usize,
     ahead: Ahead,
     chunk_size: Option<usize>,
     /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
     /// measurement of many, which does not matter.
     sample_cost: AtomicU64,
+    /// How many batches more than that, because of slow samples.
+    stretched: AtomicUsize,
     /// Whether a batch was ever finished, so that it is known which buffers one has.
     has_finished: AtomicBool,
 }
@@ -64,14 +73,32 @@ impl Job {
 }
 
 impl Pace {
-    pub(super) fn new(num_workers: usize, ahead: Ahead, chunk_size: Option<usize>) -> Self {
-        Pace { num_workers, ahead, chunk_size, sample_cost: AtomicU64::new(0), has_finished: AtomicBool::new(false) }
+    pub(super) fn new(
+        num_workers: Arc<AtomicUsize>,
+        most_workers: usize,
+        ahead: Ahead,
+        chunk_size: Option<usize>,
+    ) -> Self {
+        Pace {
+            first_workers: num_workers.load(Relaxed),
+            num_workers,
+            most_workers,
+            ahead,
+            chunk_size,
+            sample_cost: AtomicU64::new(0),
+            stretched: AtomicUsize::new(0),
+            has_finished: AtomicBool::new(false),
+        }
+    }
+
+    fn num_workers(&self) -> usize {
+        self.num_workers.load(Relaxed)
     }
 
     /// How many batches may be ahead as long as nothing is known of them.
     pub(super) fn at_first(&self) -> usize {
         match self.ahead {
-            Ahead::ByCost => self.num_workers + 1,
+            Ahead::ByCost => self.num_workers() + 1,
             Ahead::Batches(batches) => batches,
             Ahead::Bytes(_) => 1,
         }
@@ -80,7 +107,7 @@ impl Pace {
     /// How many batches may ever be ahead.
     pub(super) fn most_ahead(&self) -> usize {
         match self.ahead {
-            Ahead::ByCost => MOST_AHEAD.max(self.num_workers + 1),
+            Ahead::ByCost => MOST_AHEAD.max(self.most_workers + 1),
             Ahead::Batches(batches) => batches,
             Ahead::Bytes(_) => usize::MAX,
         }
@@ -114,22 +141,48 @@ impl Pace {
         }
         let largest = buffers.batch_bytes();
         if largest == 0 {
-            return self.num_workers + 1; // batches that have no buffers have no bytes to count
+            return self.num_workers() + 1; // batches that have no buffers have no bytes to count
         }
         buffers.set_budget(budget);
         let waiting = made.saturating_sub(delivered);
         let left = budget.saturating_add(largest).saturating_sub(waiting.saturating_mul(largest));
-        let in_the_making = (left / largest.saturating_mul(2)).min(2 * self.num_workers);
+        let in_the_making = (left / largest.saturating_mul(2)).min(2 * self.num_workers());
         (waiting + in_the_making).max(1)
     }
 
+    /// Runs further ahead from now on, if the workers run out of work while the consumer waits: a batch that it did not
+    /// get yet is there, and fewer are in the making than there are workers. So the one that is due has a sample that takes
+    /// long, and all that may be ahead is done. Says whether there is more to do now.
+    ///
+    /// Only where nobody has set how far to run ahead. One sample in a thousand that takes a hundred times as long as the
+    /// others is a tenth of the work, which one worker does while the others go on only as far as this allows.
+    pub(super) fn stretch(&self, queued: usize, OnTheWay { made, delivered }: OnTheWay, buffers: &BufferPool) -> bool {
+        let has_idle_workers = made > delivered && queued.saturating_sub(made) < self.num_workers();
+        if self.ahead != Ahead::ByCost || !has_idle_workers {
+            return false;
+        }
+        let most = match buffers.batch_bytes() {
+            // How large they are is not known.
+            0 => 4 * self.at_first(),
+            bytes => (MOST_STRETCHED_BYTES / bytes).min(MOST_AHEAD),
+        };
+        let stretched = self.stretched.load(Relaxed);
+        let more = most.saturating_sub(self.at_first() + stretched).min(self.num_workers());
+        self.stretched.store(stretched + more, Relaxed);
+        buffers.raise(self.at_first() + stretched + more + 2);
+        more > 0
+    }
+
     fn window_by_cost(&self, batch_size: usize, buffers: &BufferPool) -> usize {
-        let base = self.at_first();
+        let base = (self.at_first() + self.stretched.load(Relaxed)).min(self.most_ahead());
+        if self.most_workers != self.first_workers {
+            buffers.raise(base + 2); // for as many as there are by now
+        }
         let Some(samples) = self.samples_per_job() else { return base };
         // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
         // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
         // for. For batches that take long, this is less than the base.
-        let ahead = (16 * self.num_workers).saturating_mul(samples) / batch_size;
+        let ahead = (16 * self.num_workers()).saturating_mul(samples) / batch_size;
         let most = buffers.reserve().map_or(MOST_AHEAD, |reserve| reserve.saturating_sub(2)).min(MOST_AHEAD);
         ahead.min(most).max(base)
     }
@@ -142,9 +195,9 @@ impl Pace {
             (None, Some(samples)) if 2 * samples > batch_size => samples.max(batch_size),
             (None, Some(samples)) => samples,
             // Nothing is known yet: small parts, because the first batch is being waited for.
-            (None, None) => batch_size.div_ceil(8 * self.num_workers.max(1)),
+            (None, None) => batch_size.div_ceil(8 * self.num_workers().max(1)),
         };
-        if samples < batch_size && self.num_workers > 1 {
+        if samples < batch_size && self.num_workers() > 1 {
             // Parts of equal size rather than one small rest.
             return Job::Parts(batch_size.div_ceil(batch_size.div_ceil(samples)));
         }
@@ -152,7 +205,7 @@ impl Pace {
             // What a job has made counts as being in the making until all of it is done.
             Ahead::Bytes(_) => 1,
             // Enough jobs in the window that each worker has one in hand and one in the queue.
-            Ahead::ByCost | Ahead::Batches(_) => (window / (2 * self.num_workers.max(1))).max(1),
+            Ahead::ByCost | Ahead::Batches(_) => (window / (2 * self.num_workers().max(1))).max(1),
         };
         Job::Batches((samples / batch_size).clamp(1, most))
     }
@@ -174,9 +227,16 @@ impl Pace {
         let cost = (time.as_nanos() as u64).saturating_mul(1024) / samples as u64;
         let average = match self.sample_cost.load(Relaxed) {
             0 => cost,
-            average => average - average / 8 + cost / 8,
+            // One sample that takes a hundred times as long as the others is not what they take.
+            average => average - average / 8 + cost.min(average.saturating_mul(8)) / 8,
         };
         self.sample_cost.store(average.max(1), Relaxed);
+    }
+
+    /// Whether samples take long enough to look at the clock for each. As long as nothing is known, they may.
+    pub(super) fn has_costly_samples(&self) -> bool {
+        const COSTLY: u64 = 5_000 * 1024;
+        !(1..COSTLY).contains(&self.sample_cost.load(Relaxed))
     }
 
     /// How many samples take as long as a job should.
@@ -195,7 +255,7 @@ mod tests {
     const STARTED: OnTheWay = OnTheWay { made: 0, delivered: 0 };
 
     fn pace(num_workers: usize) -> Pace {
-        Pace::new(num_workers, Ahead::ByCost, None)
+        Pace::new(Arc::new(num_workers.into()), num_workers, Ahead::ByCost, None)
     }
 
     #[test]
@@ -224,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_the_user_sets_holds_whatever_the_cost() {
-        let pace = Pace::new(2, Ahead::Batches(4), Some(48));
+        let pace = Pace::new(Arc::new(2.into()), 2, Ahead::Batches(4), Some(48));
         pace.measured(1_000_000, Duration::from_millis(3));
         assert_eq!(pace.window(128, &BufferPool::new(6), STARTED), 4);
         assert_eq!(pace.job(128, 4), Job::Parts(43));
@@ -241,7 +301,7 @@ mod tests {
             buffers
         }
         let window = |budget, made| {
-            let pace = Pace::new(4, Ahead::Bytes(budget), None);
+            let pace = Pace::new(Arc::new(4.into()), 4, Ahead::Bytes(budget), None);
             pace.finished();
             pace.window(64, &pool_of(1024), OnTheWay { made, delivered: 0 })
         };
@@ -250,7 +310,7 @@ mod tests {
         assert_eq!((window(8 << 10, 0), window(8 << 10, 7), window(8 << 10, 8)), (4, 8, 8));
         assert_eq!((window(1 << 20, 0), window(1 << 20, 7)), (8, 15));
         assert_eq!((window(100, 0), window(100, 1), window(1024, 0), window(2047, 0)), (1, 1, 1, 1));
-        let pace = Pace::new(4, Ahead::Bytes(1 << 20), None);
+        let pace = Pace::new(Arc::new(4.into()), 4, Ahead::Bytes(1 << 20), None);
         assert_eq!(pace.window(64, &BufferPool::new(1), STARTED), 1); // nothing is known
         assert_eq!(pace.window(64, &pool_of(1024), OnTheWay { made: 1, delivered: 1 }), 1); // that batch has failed
         pace.finished();

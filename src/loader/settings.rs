@@ -4,12 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::WorkerPool;
+use super::bad::BadSamples;
 use super::pace::{Ahead, Pace};
+use super::tuner::Tuning;
+use super::{NumWorkers, OnError, WorkerPool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{BufferPool, HostAllocator};
 use crate::rng::Generator;
 use crate::sampler::{BatchSampler, Distributed, DistributedSampler, RandomSampler, Sampler, SequentialSampler};
+use crate::stats::Counters;
 
 /// The settings of a loader that do not depend on the types of its dataset and collate.
 #[derive(Default)]
@@ -23,8 +26,11 @@ pub(super) struct Settings {
     pub(super) sampler: Option<Box<dyn Sampler>>,
     pub(super) batch_sampler: Option<Box<dyn BatchSampler>>,
     pub(super) distributed: Option<Distributed>,
-    pub(super) num_workers: Option<usize>,
+    pub(super) num_workers: Option<NumWorkers>,
     pub(super) pool: Option<WorkerPool>,
+    pub(super) on_error: OnError,
+    pub(super) max_bad_samples: Option<usize>,
+    pub(super) max_bad_share: Option<f64>,
     pub(super) worker_init_fn: Option<Box<dyn Fn(usize) -> Result<()> + Send + Sync>>,
     pub(super) persistent_workers: bool,
     pub(super) prefetch_batches: Option<usize>,
@@ -64,15 +70,32 @@ impl Settings {
     ///
     /// `len` is that of the dataset, if it has one.
     pub(super) fn check(&self, len: Option<usize>) -> Result<()> {
-        let has_workers = self.pool.is_some() || self.num_workers.is_some_and(|num_workers| num_workers > 0);
+        let has_workers = self.pool.is_some() || self.num_workers.is_some_and(NumWorkers::is_some);
         let has_timeout = self.timeout().is_some();
         let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
         let wrong = [
+            (
+                self.num_workers.is_some_and(|num_workers| !num_workers.is_valid()),
+                "num_workers must be at least 0 and at most 65,535",
+            ),
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
             (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
             (self.chunk_size == Some(0), "chunk_size must be at least 1"),
             (self.interleave == Some(0), "interleave must be at least 1"),
+            (
+                self.max_bad_share.is_some_and(|share| !(0.0..=1.0).contains(&share)),
+                "max_bad_share must be between 0 and 1",
+            ),
+            (
+                self.on_error == OnError::Fail && (self.max_bad_samples.is_some() || self.max_bad_share.is_some()),
+                "max_bad_samples and max_bad_share say how many samples to go on without, and on_error(OnError::Fail), the \
+                 default, goes on without none. Set on_error to OnError::Skip or OnError::Substitute, or leave them out",
+            ),
+            (
+                self.max_bad_share.is_some() && len.is_none(),
+                "max_bad_share needs a dataset that knows its length. Use max_bad_samples",
+            ),
             (
                 self.shuffle && self.sampler.is_some(),
                 "sampler excludes shuffle: a sampler gives the order itself. Leave one of them out",
@@ -145,15 +168,22 @@ impl Settings {
     ///
     /// If they cannot be started, or `worker_init_fn` fails.
     pub(super) fn start_workers(&mut self) -> Result<Option<WorkerPool>> {
-        let workers = match (self.pool.take(), self.num_workers.unwrap_or(0)) {
+        let workers = match (self.pool.take(), self.num_workers) {
             (Some(pool), _) => Some(pool),
-            (None, 0) => None,
-            (None, num_workers) => Some(WorkerPool::new(num_workers)?),
+            (None, None | Some(NumWorkers::Fixed(0))) => None,
+            (None, Some(NumWorkers::Fixed(num_workers))) => Some(WorkerPool::new(num_workers)?),
+            (None, Some(NumWorkers::Auto)) => Some(WorkerPool::tunable()?),
         };
         if let (Some(workers), Some(init)) = (&workers, self.worker_init_fn.take()) {
             workers.init(init)?;
         }
         Ok(workers)
+    }
+
+    /// Who finds out how many of the workers should be busy.
+    pub(super) fn tuning(&self, workers: Option<&WorkerPool>, counters: &Arc<Counters>) -> Option<Arc<Tuning>> {
+        let is_auto = self.num_workers == Some(NumWorkers::Auto);
+        workers.filter(|_| is_auto).map(|workers| Arc::new(Tuning::new(workers.clone(), counters)))
     }
 
     /// Which memory batches have; `None` is the heap.
@@ -171,7 +201,7 @@ impl Settings {
     /// How far to run ahead, and the buffers for it; an epoch has no more than `most_batches`.
     pub(super) fn pace(
         &self,
-        num_workers: usize,
+        workers: Option<&WorkerPool>,
         most_batches: usize,
         allocator: Option<Arc<dyn HostAllocator>>,
     ) -> (Pace, BufferPool) {
@@ -180,11 +210,18 @@ impl Settings {
             (None, Some(bytes)) => Ahead::Bytes(bytes),
             (None, None) => Ahead::ByCost,
         };
-        let pace = Pace::new(num_workers, ahead, self.chunk_size);
+        let num_workers = workers.map(WorkerPool::width).unwrap_or_default();
+        let most_workers = workers.map_or(0, WorkerPool::num_threads);
+        let pace = Pace::new(num_workers, most_workers, ahead, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
         let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());
         (pace, buffers)
+    }
+
+    /// What to do about bad samples, of a dataset of `len` samples.
+    pub(super) fn bad_samples(&self, len: Option<usize>) -> BadSamples {
+        BadSamples::new(self.on_error, self.max_bad_samples, self.max_bad_share, len)
     }
 
     /// How long to wait for a batch; `None` is for ever, as 0 is in torch.

@@ -7,6 +7,7 @@ use super::intake::Progress;
 use super::orders::Orders;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
+use crate::quarantine::Quarantine;
 pub(super) use crate::sampler::Unit;
 use crate::sampler::{Batches, Dealing};
 
@@ -54,6 +55,8 @@ pub struct LoaderState {
     pub(super) out_of_order: Option<OutOfOrder>,
     /// Where an iterable dataset stands.
     pub(super) progress: Option<Progress>,
+    /// The samples that the run went on without.
+    pub(super) quarantine: Quarantine,
     /// How many samples the dataset has, and its fingerprint.
     pub(super) samples: usize,
     pub(super) dataset: u64,
@@ -80,6 +83,7 @@ impl LoaderState {
             unit: batches.unit(),
             out_of_order: None,
             progress: None,
+            quarantine: Quarantine::default(),
             samples: data.len,
             dataset: data.fingerprint(),
             order: batches.fingerprint(),
@@ -102,6 +106,11 @@ impl LoaderState {
     /// iterable dataset, how many records this rank has had.
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// The samples that this rank could not load so far, where [`on_error`](crate::LoaderBuilder::on_error) told to go on without.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
     }
 
     /// Whether a run with this data and seed can go on from here.

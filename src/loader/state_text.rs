@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use super::LoaderState;
 use super::intake::Progress;
+use super::quarantine_text::{self, QuarantineText};
 use super::state::{OutOfOrder, Unit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::quarantine::Quarantine;
 use crate::sampler::Dealing;
 
 const VERSION: &str = "sutler-state-1";
@@ -26,6 +28,9 @@ impl fmt::Display for LoaderState {
         if let Some(Progress { opened, turn, open, .. }) = &self.progress {
             let open: Vec<String> = open.iter().map(|(shard, dealt)| format!("{shard}:{dealt}")).collect();
             write!(f, "shards={opened}/{turn}/{} ", open.join(","))?;
+        }
+        if !self.quarantine.is_empty() {
+            write!(f, "bad={} ", QuarantineText(&self.quarantine))?;
         }
         // Last, because a name may have spaces.
         write!(f, "sampler={sampler}")
@@ -68,6 +73,7 @@ impl FromStr for LoaderState {
             order: 0,
             out_of_order: None,
             progress: None,
+            quarantine: Quarantine::default(),
             sampler: String::new(),
         };
         let (samples, dataset) = fields.value("data")?.split_once(':').ok_or_else(|| fields.wrong("data"))?;
@@ -82,6 +88,10 @@ impl FromStr for LoaderState {
             progress: match fields.rest.starts_with("shards=") {
                 true => Some(progress(fields.value("shards")?, state.position).ok_or_else(|| fields.wrong("shards"))?),
                 false => None,
+            },
+            quarantine: match fields.rest.starts_with("bad=") {
+                true => quarantine_text::parse(fields.value("bad")?).ok_or_else(|| fields.wrong("bad"))?,
+                false => Quarantine::default(),
             },
             sampler: fields.rest.strip_prefix("sampler=").ok_or_else(|| fields.wrong("sampler"))?.to_string(),
             ..state
@@ -197,6 +207,7 @@ mod tests {
             unit: Unit::Samples,
             out_of_order: None,
             progress: None,
+            quarantine: Quarantine::default(),
             samples: 1000,
             dataset: 0x09af,
             order: u64::MAX,

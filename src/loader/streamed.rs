@@ -86,4 +86,12 @@ impl<I: IterableDataset> Load for Decoding<'_, I> {
         let record = record.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a slot is loaded once")?;
         dataset.decode(record, &mut SampleRng::new(*seed, *epoch, place(*name)))
     }
+
+    fn substitutes(&self, _slot: usize) -> impl Iterator<Item = usize> {
+        std::iter::empty()
+    }
+
+    fn load_instead(&self, _slot: usize, _index: usize) -> Result<I::Sample> {
+        unreachable!("there are no substitutes")
+    }
 }

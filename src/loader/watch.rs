@@ -50,12 +50,22 @@ impl Watch {
         Watched(mine)
     }
 
+    /// What is being loaded, and for how long.
+    pub(super) fn loading(&self) -> impl Iterator<Item = (SampleName, Duration)> + '_ {
+        self.by_worker().map(|(_, name, since)| (name, since.elapsed()))
+    }
+
+    fn by_worker(&self) -> impl Iterator<Item = (usize, SampleName, Instant)> + '_ {
+        self.workers.iter().enumerate().filter_map(|(worker, loading)| {
+            let (name, since) = (*loading.lock().unwrap_or_else(PoisonError::into_inner))?;
+            Some((worker, name, since))
+        })
+    }
+
     /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2s on worker 0`.
     pub(super) fn report(&self, path: impl Fn(SampleName) -> Option<PathBuf>) -> String {
         let mut report = String::new();
-        for (worker, loading) in self.workers.iter().enumerate() {
-            let loading = *loading.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((name, since)) = loading else { continue };
+        for (worker, name, since) in self.by_worker() {
             let path = path(name).map(|path| format!(" ({})", path.display())).unwrap_or_default();
             let separator = if report.is_empty() { "" } else { ", " };
             let elapsed = since.elapsed();
@@ -89,8 +99,8 @@ pub(super) fn timed_out(
     Error::new(
         ErrorKind::Timeout,
         format!(
-            "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again; a larger \
-             timeout gives it more time"
+            "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again, a larger \
+             timeout gives it more time, and Epoch::give_up_batch goes on without it"
         ),
     )
 }

@@ -12,6 +12,8 @@ pub(super) struct Buffer {
     start: NonNull<u8>,
     capacity: usize,
     slab: Arc<Slab>,
+    /// Whether a batch was in it before.
+    pub(super) was_used: bool,
 }
 
 /// A block of an allocator's, cut into buffers of equal size; freed with the last of them.
@@ -59,7 +61,7 @@ impl Buffer {
             // SAFETY: the block is `bytes` bytes long, and `number + 1` times `capacity` is no more than that.
             let start = unsafe { slab.block.add(number * capacity) };
             // Each number comes once, so no two buffers overlap.
-            Buffer { start, capacity, slab: Arc::clone(&slab) }
+            Buffer { start, capacity, slab: Arc::clone(&slab), was_used: false }
         }))
     }
 

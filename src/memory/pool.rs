@@ -26,7 +26,8 @@ const MOST_RESERVED: usize = 4096;
 ///
 /// A buffer for B bytes has B rounded up to a sixteenth of the next power of two, `b`. A loader can have n buffers of a
 /// field in use: what may be ahead, the consumer's own, and the one that it takes before it lets go of that. (Where nobody
-/// set how far to run ahead, smaller buffers are held ready in larger numbers, up to 8 MiB or 258 of them.) So a field takes
+/// set how far to run ahead, smaller buffers are held ready in larger numbers, up to 8 MiB or 258 of them; and more, up to
+/// 256 MiB, once slow samples have had the loader run further ahead.) So a field takes
 /// n * b bytes of the heap. Page-locked memory comes in powers of two: as many buffers are cut from the blocks that cost
 /// least together, which is their bytes and 64 KiB for each. (64 images of 3x224x224 floats are 36.75 MiB, `b` is 40: six
 /// buffers are cut from 256 MiB, where one by one they would be six blocks of 64.)
@@ -40,7 +41,7 @@ struct Pool {
     /// Whether that is the heap, of which a block more costs next to nothing.
     is_heap: bool,
     /// How many buffers of a field the loader can have in use at a time,
-    in_use_at_most: usize,
+    in_use_at_most: AtomicUsize,
     /// or, if this is not 0, how many bytes.
     budget: AtomicUsize,
     /// What small buffers to hold ready beyond that.
@@ -53,6 +54,7 @@ struct Pool {
     held_bytes: Arc<AtomicU64>,
     allocated: AtomicU64,
     leased: AtomicU64,
+    recycled: AtomicU64,
     returned: AtomicU64,
 }
 
@@ -91,6 +93,7 @@ pub(crate) struct Small {
 pub(crate) struct PoolCounts {
     pub(crate) allocated: u64,
     pub(crate) leased: u64,
+    pub(crate) recycled: u64,
     pub(crate) returned: u64,
     pub(crate) held_bytes: u64,
     pub(crate) live_bytes: u64,
@@ -109,13 +112,14 @@ impl BufferPool {
             is_heap: allocator.is_none(),
             allocator: allocator.unwrap_or_else(|| Arc::new(Pageable)),
             small,
-            in_use_at_most: in_use_at_most.clamp(1, MOST_RESERVED),
+            in_use_at_most: AtomicUsize::new(in_use_at_most.clamp(1, MOST_RESERVED)),
             budget: AtomicUsize::new(0),
             shelf: Mutex::default(),
             reserve: AtomicUsize::new(usize::MAX),
             held_bytes: Arc::default(),
             allocated: AtomicU64::new(0),
             leased: AtomicU64::new(0),
+            recycled: AtomicU64::new(0),
             returned: AtomicU64::new(0),
         }))
     }
@@ -129,6 +133,11 @@ impl BufferPool {
     /// next lease.
     pub(crate) fn set_budget(&self, bytes: usize) {
         self.0.budget.store(bytes, Relaxed);
+    }
+
+    /// From now on the loader can have this many batches in use, if those are more than before.
+    pub(crate) fn raise(&self, in_use_at_most: usize) {
+        self.0.in_use_at_most.fetch_max(in_use_at_most.min(MOST_RESERVED), Relaxed);
     }
 
     /// A buffer of at least `bytes` bytes for a field.
@@ -147,7 +156,7 @@ impl BufferPool {
         });
         shelf.fields[place].largest = shelf.fields[place].largest.max(capacity);
         let in_use_at_most = match pool.budget.load(Relaxed) {
-            0 => pool.in_use_at_most,
+            0 => pool.in_use_at_most.load(Relaxed),
             // Of batches as large as they are known to be by now, this one included.
             budget => (budget / shelf.batch_bytes() + 2).min(MOST_RESERVED),
         };
@@ -179,10 +188,12 @@ impl BufferPool {
         shelf.live_bytes += buffer.capacity() as u64;
         shelf.peak_bytes = shelf.peak_bytes.max(shelf.live_bytes);
         pool.leased.fetch_add(1, Relaxed);
+        pool.recycled.fetch_add(u64::from(buffer.was_used), Relaxed);
         Ok(buffer)
     }
 
-    pub(super) fn give_back(&self, field: usize, buffer: Buffer) {
+    pub(super) fn give_back(&self, field: usize, mut buffer: Buffer) {
+        buffer.was_used = true;
         let pool = &*self.0;
         pool.returned.fetch_add(1, Relaxed);
         let mut shelf = pool.shelf();
@@ -210,10 +221,18 @@ impl BufferPool {
         let load = |counter: &AtomicU64| counter.load(Relaxed);
         // A buffer is leased before it is returned: read in the other order, so that live ones are never negative.
         let returned = load(&self.0.returned);
-        let (allocated, leased) = (load(&self.0.allocated), load(&self.0.leased));
+        let (allocated, leased, recycled) = (load(&self.0.allocated), load(&self.0.leased), load(&self.0.recycled));
         let shelf = self.0.shelf();
         let (live_bytes, peak_bytes) = (shelf.live_bytes, shelf.peak_bytes);
-        PoolCounts { allocated, leased, returned, held_bytes: load(&self.0.held_bytes), live_bytes, peak_bytes }
+        PoolCounts {
+            allocated,
+            leased,
+            recycled,
+            returned,
+            held_bytes: load(&self.0.held_bytes),
+            live_bytes,
+            peak_bytes,
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Slots<T: Element> {
     next: usize,
     /// One past the last slot.
     end: usize,
+    /// Whether it may be finished before all slots are written.
+    may_be_short: bool,
     /// What `memory.block` holds, once this value has seen it: spares the atomic load in the loop over samples.
     block: Option<Placed<T>>,
 }
@@ -75,7 +77,7 @@ impl<T: Element> Slots<T> {
             block: OnceLock::new(),
             placing: Mutex::new(()),
         };
-        Slots { memory: Arc::new(memory), start: 0, next: 0, end: plan.len, block: None }
+        Slots { memory: Arc::new(memory), start: 0, next: 0, end: plan.len, may_be_short: false, block: None }
     }
 
     /// Splits this run in two: keeps the first `at` slots and returns the rest.
@@ -86,7 +88,8 @@ impl<T: Element> Slots<T> {
     pub fn split_off(&mut self, at: usize) -> Self {
         let middle = self.start + at;
         assert!(self.next <= middle && middle <= self.end, "split at {at} of {} slots", self.end - self.start);
-        let tail = Slots { memory: Arc::clone(&self.memory), start: middle, next: middle, end: self.end, block: None };
+        let memory = Arc::clone(&self.memory);
+        let tail = Slots { memory, start: middle, next: middle, end: self.end, may_be_short: false, block: None };
         self.end = middle;
         tail
     }
@@ -123,31 +126,62 @@ impl<T: Element> Slots<T> {
         Ok(slot)
     }
 
-    /// Appends the run that follows this one: the inverse of [`split_off`](Slots::split_off).
+    /// Takes back what was written behind the first `len` samples of this run. From now on the run may be short: united and
+    /// finished before all its slots are written.
     ///
     /// # Panics
     ///
-    /// If `next` is not the neighbour of this run in the same batch, or this run is not full.
+    /// If fewer than `len` samples were written.
+    pub fn rewind(&mut self, len: usize) {
+        let next = self.start + len;
+        assert!(next <= self.next, "{} samples are written, and not {len}", self.next - self.start);
+        self.next = next;
+        self.may_be_short = true;
+    }
+
+    /// Appends the run that follows this one: the inverse of [`split_off`](Slots::split_off). What is behind slots that a
+    /// short run has left empty moves up.
+    ///
+    /// # Panics
+    ///
+    /// If `next` is not the neighbour of this run in the same batch, or this run is not full and was not
+    /// [rewound](Slots::rewind).
     pub fn unite(&mut self, next: Self) {
         assert!(
-            Arc::ptr_eq(&self.memory, &next.memory) && self.end == next.start && self.next == self.end,
+            Arc::ptr_eq(&self.memory, &next.memory) && self.end == next.start && self.is_complete(),
             "only neighbours can be united, and only once the first is full"
         );
-        self.next = next.next;
+        let count = next.next - next.start;
+        if self.next < next.start && count > 0 {
+            let block = self.memory.block.get().expect("a run with samples has a buffer");
+            let start = block.buffer.start().cast::<T>();
+            // SAFETY: both ranges lie within `self.start..next.end`, which the two values cover and nobody else does, and
+            // which the buffer has room for; what is copied is initialised. They may overlap, and `copy` may.
+            unsafe {
+                let from = start.add(next.start * block.elements);
+                from.copy_to(start.add(self.next * block.elements), count * block.elements);
+            }
+        }
+        self.next += count;
         self.end = next.end;
+        self.may_be_short |= next.may_be_short;
+    }
+
+    fn is_complete(&self) -> bool {
+        self.next == self.end || self.may_be_short
     }
 
     /// The finished tensor, of shape `[N, …]`.
     ///
     /// # Panics
     ///
-    /// If this is not the whole batch, or a slot is not written.
+    /// If this is not the whole batch, a slot is not written and it was not [rewound](Slots::rewind), or none is.
     pub fn finish(self) -> HostTensor<T> {
         assert!(
-            self.start == 0 && self.end == self.memory.len && self.next == self.end && self.end > 0,
+            self.start == 0 && self.end == self.memory.len && self.is_complete() && self.next > 0,
             "a batch is finished once, whole and full"
         );
-        let shape = self.memory.block.get().expect("a full batch has a buffer").shape.with_front(self.end);
+        let shape = self.memory.block.get().expect("a full batch has a buffer").shape.with_front(self.next);
         // Every slot was written by a `Slots` that is now part of `self`, on this thread or handed over since: the
         // tensor is the sole owner of what they wrote.
         HostTensor::new(self.memory, shape)
@@ -269,6 +303,68 @@ mod tests {
         drop(tensor);
         let counts = pool.counts();
         assert_eq!(counts.leased, counts.returned);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_no_gap_wherever_it_was() {
+        // Four runs of three slots; for each of the 2^12 choices of bad samples, compared with the list of the good ones.
+        let patterns = if cfg!(miri) { (0..1 << 12).step_by(173) } else { (0..1_u32 << 12).step_by(1) };
+        for bad in patterns {
+            let pool = pool();
+            let mut rest = slots::<u16>(&pool, 12, 12);
+            let mut runs = vec![];
+            for _ in 0..3 {
+                let next = rest.split_off(3);
+                runs.push(std::mem::replace(&mut rest, next));
+            }
+            runs.push(rest);
+            let mut expected = vec![];
+            for (number, run) in runs.iter_mut().enumerate() {
+                let mut len = 0;
+                for sample in 3 * number..3 * number + 3 {
+                    let is_bad = bad >> sample & 1 == 1;
+                    // Some fail before they are written, some behind it.
+                    if !is_bad || sample % 2 == 0 {
+                        run.push(&Shape::from([2])).unwrap().fill(sample as u16);
+                    }
+                    match is_bad {
+                        true => run.rewind(len),
+                        false => {
+                            len += 1;
+                            expected.extend([sample as u16; 2]);
+                        }
+                    }
+                }
+            }
+            let whole = runs.into_iter().reduce(|mut whole, next| {
+                whole.unite(next);
+                whole
+            });
+            if expected.is_empty() {
+                continue;
+            }
+            let tensor = whole.unwrap().finish();
+            assert_eq!((tensor.shape(), &*tensor), (&[expected.len() / 2, 2][..], &*expected), "{bad:b}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_was_taken_back_is_written_again() {
+        let mut slots = slots::<i64>(&pool(), 2, 2);
+        for value in [1, 2, 3] {
+            slots.push(&Shape::SCALAR).unwrap()[0] = value;
+            slots.rewind(usize::from(value == 3));
+        }
+        slots.push(&Shape::SCALAR).unwrap()[0] = 9;
+        assert_eq!(*slots.finish(), [3, 9]);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 samples are written, and not 2")]
+    fn what_was_not_written_cannot_be_kept() {
+        let mut slots = slots::<i64>(&pool(), 2, 2);
+        slots.push(&Shape::SCALAR).unwrap()[0] = 1;
+        slots.rewind(2);
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl SampleRng {
         rng
     }
 
+    /// The generator of which sample stands in for the one at that place; another stretch again.
+    pub(crate) fn of_substitute(seed: u64, epoch: u64, place: usize) -> Self {
+        let mut rng = Self::new(seed, epoch, place);
+        rng.counter[0] = 3 << 30;
+        rng
+    }
+
     /// A generator of its own, which depends on this one and on what was drawn from it so far.
     ///
     /// For draws whose number varies, or that happen later: those that follow here do not depend on them.

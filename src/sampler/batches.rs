@@ -197,6 +197,14 @@ impl Batches {
         self.share().units()
     }
 
+    /// How many places the whole order has, those of all ranks.
+    pub(crate) fn places(&self) -> usize {
+        match &self.cuts {
+            Cuts::Every { .. } => self.units(),
+            Cuts::At { ends, .. } => ends.last().copied().unwrap_or(0),
+        }
+    }
+
     /// What ranks share.
     pub(crate) fn unit(&self) -> Unit {
         match self.cuts {

@@ -74,7 +74,7 @@ fn pause(stats: impl Fn() -> Stats) {
     assert!(eventually(|| {
         thread::sleep(Duration::from_millis(3));
         let now = stats();
-        std::mem::replace(&mut last, now) == now
+        std::mem::replace(&mut last, now.clone()) == now
     }));
 }
 

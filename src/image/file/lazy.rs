@@ -1,5 +1,6 @@
 //! `LazyImage`: an image file that is read and not yet decoded.
 
+use std::io;
 use std::path::Path;
 
 use image::ImageFormat;
@@ -54,16 +55,15 @@ impl LazyImage {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is not an image within the [`Limits`](crate::image::Limits).
+    /// If it cannot be read, is no regular file (but a FIFO, a socket, a device or a directory), or is not an image within
+    /// the [`Limits`](crate::image::Limits).
     pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let read = || {
-            let bytes = timed(Stage::Read, || read_file(path));
-            let bytes =
-                bytes.map_err(|source| Error::new(ErrorKind::Io, "cannot read the file").with_source(source))?;
+            let bytes = timed(Stage::Read, || read_file(path)).map_err(|source| unreadable(path, source))?;
             Self::of(bytes, options)
         };
-        read().map_err(|error| error.with_path(path))
+        read().map_err(|error| error.with_path(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())))
     }
 
     /// Reads the header of a file's bytes.
@@ -142,6 +142,20 @@ impl LazyImage {
         }
     }
 
+    /// Of as many of its file's first bytes as `kept` says for their number, as if the file ended there.
+    ///
+    /// # Errors
+    ///
+    /// If no header is left, or the file was decoded before.
+    pub(crate) fn truncated(self, kept: impl FnOnce(usize) -> usize) -> Result<Self> {
+        let Content::File(File { bytes, options, .. }) = &self.content else {
+            let problem = "an image that was resized twice has no file any more that could be cut short: cut it before";
+            return Err(Error::new(ErrorKind::Config, problem));
+        };
+        let prefix = bytes[..kept(bytes.len())].to_vec();
+        Ok(LazyImage { resize: self.resize, ..Self::new(prefix, options)? })
+    }
+
     /// Remembers that it is to be resampled.
     pub(in crate::image) fn resized(self, size: Size, resampling: Resampling) -> Result<Self> {
         Limits::default().check(size)?;
@@ -151,6 +165,15 @@ impl LazyImage {
         };
         Ok(LazyImage { content, resize: Some((size, resampling)) })
     }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    // Nobody looks for what `ls` shows.
+    let problem = match path.is_symlink() {
+        true => "cannot read what this link leads to",
+        false => "cannot read the file",
+    };
+    Error::new(ErrorKind::Io, problem).with_source(source)
 }
 
 impl Content {

@@ -1,0 +1,218 @@
+//! What a loader counts, the report made of it, and what that says about the run.
+
+mod counters;
+mod cpu;
+mod diagnosis;
+mod slowest;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use counters::{Counters, Shift, Stage};
+#[cfg(feature = "vision")]
+pub(crate) use counters::{has_read, timed};
+pub(crate) use cpu::CpuTimes;
+pub use diagnosis::{Diagnosis, Limit};
+pub(crate) use slowest::Slow;
+
+/// What a loader has done since it was built; see [`Loader::stats`](crate::Loader::stats).
+///
+/// To see one epoch, take the report before and after it and use [`since`](Stats::since).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many workers load samples now; 0 is the caller's own thread.
+    pub num_workers: usize,
+    /// Batches delivered to the consumer, failed ones not counted.
+    pub batches: u64,
+    /// Samples loaded by workers; more than were delivered while some are ahead or were cancelled.
+    pub samples: u64,
+    /// What was delivered as an `Err`.
+    pub errors: u64,
+    /// Different samples that could not be loaded, and are in the [`Quarantine`](crate::Quarantine).
+    pub bad_samples: u64,
+    /// How often a bad sample was left out of a batch ([`OnError::Skip`](crate::OnError::Skip)).
+    pub skipped: u64,
+    /// How often another sample was put in the place of a bad one ([`OnError::Substitute`](crate::OnError::Substitute)).
+    pub substituted: u64,
+    /// Time that workers spent in datasets, transforms and collates, all workers together.
+    pub worker_busy: Duration,
+    /// How much of [`worker_busy`](Stats::worker_busy) went into each stage of an image.
+    pub stages: StageTimes,
+    /// Time that the consumer spent waiting inside `next()`.
+    pub consumer_wait: Duration,
+    /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
+    /// a share of.
+    pub epoch_time: Duration,
+    /// Bytes of files that workers have read, by the datasets of this crate. Memory-mapped data is not counted.
+    pub bytes_read: u64,
+    /// How many batches were ready when `next()` was called, added up over all calls,
+    pub queue_ready: u64,
+    /// and how many were ready or in the making.
+    pub queue_ahead: u64,
+    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was built.
+    /// Samples are timed where they take at least 5 us on average; others cost no more than looking at the clock.
+    pub slowest: Vec<SlowSample>,
+    pub(crate) cpu: CpuTimes,
+    /// Batch buffers allocated. Constant once the loader is warm; it grows when batches are kept.
+    pub buffers_allocated: u64,
+    /// Batch buffers handed out.
+    pub buffers_leased: u64,
+    /// Batch buffers handed out that were used before.
+    pub buffers_recycled: u64,
+    /// Batch buffers in use now, in the loader or with the consumer.
+    pub buffers_live: u64,
+    /// Bytes of all batch buffers there are, in use or held ready; see [`BufferPool`].
+    pub buffer_bytes: u64,
+    /// Bytes of the batch buffers in use now.
+    pub buffer_bytes_live: u64,
+    /// The most bytes of batch buffers that were ever in use.
+    pub buffer_bytes_peak: u64,
+}
+
+/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms above
+/// all, is the rest of [`Stats::worker_busy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageTimes {
+    /// Opening and reading files.
+    pub read: Duration,
+    /// Size and orientation, from the header.
+    pub header: Duration,
+    /// From a file's bytes to pixels.
+    pub decode: Duration,
+    /// Resizing.
+    pub resample: Duration,
+    /// Into the batch: conversion, normalisation.
+    pub write: Duration,
+}
+
+impl StageTimes {
+    pub(crate) fn of(time: impl Fn(Stage) -> Duration) -> Self {
+        StageTimes {
+            read: time(Stage::Read),
+            header: time(Stage::Header),
+            decode: time(Stage::Decode),
+            resample: time(Stage::Resample),
+            write: time(Stage::Write),
+        }
+    }
+
+    /// All stages together.
+    pub fn total(&self) -> Duration {
+        self.read + self.header + self.decode + self.resample + self.write
+    }
+
+    fn since(&self, earlier: &StageTimes) -> StageTimes {
+        StageTimes {
+            read: self.read.saturating_sub(earlier.read),
+            header: self.header.saturating_sub(earlier.header),
+            decode: self.decode.saturating_sub(earlier.decode),
+            resample: self.resample.saturating_sub(earlier.resample),
+            write: self.write.saturating_sub(earlier.write),
+        }
+    }
+}
+
+/// A sample that took long to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowSample {
+    /// Its index in the dataset.
+    pub index: usize,
+    /// The shard that the index counts in, of an [`IterableDataset`](crate::IterableDataset).
+    pub shard: Option<usize>,
+    /// The absolute path of its file, if it has one.
+    pub path: Option<PathBuf>,
+    /// How long it took, at its slowest.
+    pub time: Duration,
+}
+
+impl fmt::Display for SlowSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sample {}", self.index)?;
+        if let Some(shard) = self.shard {
+            write!(f, " of shard {shard}")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, " ({})", path.display())?;
+        }
+        write!(f, ", {:.1?}", self.time)
+    }
+}
+
+impl Stats {
+    /// The share of its time that the consumer spent waiting for data, from 0 to 1; 0 before the first epoch.
+    pub fn consumer_wait_share(&self) -> f64 {
+        match self.epoch_time.as_secs_f64() {
+            0.0 => 0.0,
+            total => self.consumer_wait.as_secs_f64() / total,
+        }
+    }
+
+    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every batch
+    /// is waited for) to 1 (the workers wait for the consumer).
+    pub fn queue_occupancy(&self) -> f64 {
+        match self.queue_ahead {
+            0 => 0.0,
+            ahead => self.queue_ready as f64 / ahead as f64,
+        }
+    }
+
+    /// How busy the workers were, from 0 to 1.
+    pub fn worker_utilization(&self) -> f64 {
+        match self.epoch_time.as_secs_f64() * self.num_workers as f64 {
+            0.0 => 0.0,
+            most => self.worker_busy.as_secs_f64() / most,
+        }
+    }
+
+    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or for
+    /// a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
+    pub fn worker_cpu_share(&self) -> Option<f64> {
+        self.cpu.share(self.cpu.on_core)
+    }
+
+    /// What limits this run, and what to change: one sentence, printed.
+    ///
+    /// It is about the time that this report covers: for what limits it now, take the difference of two
+    /// ([`since`](Stats::since)).
+    ///
+    /// ```
+    /// # use sutler::{InMemory, Loader};
+    /// # let loader = Loader::builder((0..1000).collect::<InMemory<i64>>()).batch_size(4).build()?;
+    /// for batch in &loader {
+    ///     batch?;
+    /// }
+    /// println!("{}", loader.stats().diagnosis()); // The training loop loads its own samples, …
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn diagnosis(&self) -> Diagnosis {
+        Diagnosis::of(self)
+    }
+
+    /// What came since an `earlier` report of the same loader. The number of workers, the bad and the slowest samples,
+    /// the buffers in use and their bytes are a state, and stay as they are now.
+    pub fn since(&self, earlier: &Stats) -> Stats {
+        Stats {
+            batches: self.batches - earlier.batches,
+            samples: self.samples - earlier.samples,
+            errors: self.errors - earlier.errors,
+            skipped: self.skipped - earlier.skipped,
+            substituted: self.substituted - earlier.substituted,
+            worker_busy: self.worker_busy.saturating_sub(earlier.worker_busy),
+            stages: self.stages.since(&earlier.stages),
+            consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
+            epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
+            buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
+            buffers_leased: self.buffers_leased - earlier.buffers_leased,
+            buffers_recycled: self.buffers_recycled - earlier.buffers_recycled,
+            bytes_read: self.bytes_read - earlier.bytes_read,
+            queue_ready: self.queue_ready - earlier.queue_ready,
+            queue_ahead: self.queue_ahead - earlier.queue_ahead,
+            cpu: self.cpu.since(&earlier.cpu),
+            ..self.clone()
+        }
+    }
+}
