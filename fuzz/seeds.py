@@ -21,6 +21,10 @@ def texts():
     yield "state-far.txt", (
         f"sutler-state-1 seed=7 epoch={2**64 - 1} position=0 {samples} had=@2/0/1/drop sampler=SequentialSampler\n"
     )
+    yield "state-bad.txt", (
+        f"sutler-state-1 seed=7 epoch=1 position=4 {samples} bad=4:/data/a%20b.jpg:the%20file%20is%20empty,0/1::no "
+        "sampler=RandomSampler\n"
+    )
     yield "state-batches.txt", (
         f"sutler-state-1 seed=7 epoch=0 position=2 of=6 unit=batches {data} sampler=BucketBatchSampler\n"
     )
