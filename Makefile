@@ -11,13 +11,8 @@ DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-<<<<<<< HEAD
 .PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri memory fuzz
 .PHONY: known-gaps soak deny minimal-versions msrv public-api
-=======
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri fuzz
-.PHONY: deny minimal-versions msrv public-api
->>>>>>> fuzz
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -40,24 +35,16 @@ help:
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
-<<<<<<< HEAD
 	@echo 'make soak [SECONDS=600 SEED=N]  loaders of all kinds over faults of all kinds, every batch compared with an oracle'
 	@echo 'make known-gaps                 tests of what is not kept to yet, which fail'
-=======
-	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
-	@echo '                                cargo-fuzz; all targets, one after another, or that one'
->>>>>>> fuzz
 	@echo 'make deny                       licences, versions, sources and advisories of the dependencies, and how many there are'
 	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
 	@echo 'make msrv                       is the Rust that Cargo.toml declares enough?'
 	@echo 'make public-api [CHECK=1]       write docs/public-api.txt, or compare it'
-<<<<<<< HEAD
 	@echo 'make memory                     ten million paths with one worker and with sixteen, and what both have in memory;'
 	@echo '                                takes 2 GB of memory'
 	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
 	@echo '                                cargo-fuzz; all targets, one after another, or that one'
-=======
->>>>>>> fuzz
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -129,17 +116,12 @@ asan:
 miri:
 	@scripts/miri.sh $(ARGS)
 
-<<<<<<< HEAD
 known-gaps:
 	cargo test --locked --test faults -- --ignored
 
 soak:
 	SUTLER_SOAK_SECONDS=$(or $(SECONDS),600) $(if $(SEED),SUTLER_SOAK_SEED=$(SEED)) \
 	cargo test --locked --release --test soak -- --nocapture
-=======
-fuzz:
-	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)
->>>>>>> fuzz
 
 deny:
 	@scripts/deny.sh
@@ -153,12 +135,9 @@ msrv:
 
 public-api:
 	@scripts/public-api.sh $(if $(CHECK),--check)
-<<<<<<< HEAD
 
 memory:
 	SUTLER_PATHS=$(or $(SUTLER_PATHS),10000000) cargo test --locked --release --test faults memory -- --nocapture $(ARGS)
 
 fuzz:
 	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)
-=======
->>>>>>> fuzz
