@@ -15,6 +15,9 @@ const MOST_AHEAD_BYTES: usize = 8 << 20;
 /// and of this many where a slow sample would have the workers idle.
 const MOST_STRETCHED_BYTES: usize = 256 << 20;
 
+/// How many parts of a batch there are for each worker, at the most.
+const MOST_PARTS: usize = 64;
+
 /// How far to run ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ahead {
@@ -198,6 +201,12 @@ impl Pace {
             (None, None) => batch_size.div_ceil(8 * self.num_workers().max(1)),
         };
         if samples < batch_size && self.num_workers() > 1 {
+            // However large a batch is, more parts than this share the work out no better. (An explicit size is explicit.)
+            let fewest = match self.chunk_size {
+                Some(_) => 1,
+                None => batch_size.div_ceil(MOST_PARTS * self.num_workers()),
+            };
+            let samples = samples.max(fewest);
             // Parts of equal size rather than one small rest.
             return Job::Parts(batch_size.div_ceil(batch_size.div_ceil(samples)));
         }
@@ -264,6 +273,13 @@ mod tests {
         pace.measured(1, Duration::from_millis(1));
         assert_eq!(pace.job(64, 3), Job::Parts(1));
         assert_eq!(pace.window(64, &BufferPool::new(5), STARTED), 3);
+    }
+
+    #[test]
+    fn a_huge_batch_of_costly_samples_is_not_cut_into_as_many_parts() {
+        let pace = pace(2);
+        pace.measured(1, Duration::from_millis(1));
+        assert_eq!((pace.job(128, 3), pace.job(12_800, 3)), (Job::Parts(1), Job::Parts(100)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod drops;
 #[path = "../device/fake_memory.rs"]
 mod fake_memory;
 mod gate;
+mod given_up;
 mod limits;
 mod memory;
 mod panics;
