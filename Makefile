@@ -9,9 +9,10 @@ turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
+SECONDS = 600
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri soak
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -34,6 +35,8 @@ help:
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
+	@echo 'make soak [SECONDS=600]         loaders of every configuration over data with faults in it, for ten minutes;'
+	@echo '                                SEED=N ROUND=N as a failure prints them: that round, again and again'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -104,3 +107,7 @@ asan:
 
 miri:
 	@scripts/miri.sh $(ARGS)
+
+soak:
+	@SUTLER_SOAK_SECONDS='$(SECONDS)' $(if $(SEED),SUTLER_SOAK_SEED='$(SEED)') $(if $(ROUND),SUTLER_SOAK_ROUND='$(ROUND)') \
+	cargo test --locked --release --test soak -- --nocapture

@@ -6,12 +6,15 @@
 //! what depends on threads need not fail each time. (`SUTLER_SOAK_SECONDS`, `SUTLER_SOAK_SEED` and `SUTLER_SOAK_ROUND` are
 //! what the Makefile sets.)
 //!
-//! [`plan`] says what can be drawn, [`oracle`] what then has to come, [`follow`] compares, and [`round`] runs it.
+//! [`plan`] says what can be drawn, [`oracle`] what then has to come, [`follow`] and [`explain`] compare, and
+//! [`round`] runs it.
 
 mod books;
 mod consume;
+mod crew;
 mod data;
 mod draw;
+mod explain;
 mod follow;
 mod footprint;
 mod kinds;
