@@ -9,6 +9,7 @@ turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
+SECONDS = 600
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
 .PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc tsan asan miri memory fuzz
@@ -35,7 +36,8 @@ help:
 	@echo 'make golden-transforms IMAGES=DIR [GOLDEN=DIR]   what torchvision makes of your images, to check the transforms'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
-	@echo 'make soak [SECONDS=600 SEED=N]  loaders of all kinds over faults of all kinds, every batch compared with an oracle'
+	@echo 'make soak [SECONDS=600]         loaders of every configuration over data with faults in it, for ten minutes;'
+	@echo '                                SEED=N ROUND=N as a failure prints them: that round, again and again'
 	@echo 'make known-gaps                 tests of what is not kept to yet, which fail'
 	@echo 'make deny                       licences, versions, sources and advisories of the dependencies, and how many there are'
 	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
@@ -120,7 +122,7 @@ known-gaps:
 	cargo test --locked --test faults -- --ignored
 
 soak:
-	SUTLER_SOAK_SECONDS=$(or $(SECONDS),600) $(if $(SEED),SUTLER_SOAK_SEED=$(SEED)) \
+	@SUTLER_SOAK_SECONDS='$(SECONDS)' $(if $(SEED),SUTLER_SOAK_SEED='$(SEED)') $(if $(ROUND),SUTLER_SOAK_ROUND='$(ROUND)') \
 	cargo test --locked --release --test soak -- --nocapture
 
 deny:

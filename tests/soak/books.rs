@@ -59,33 +59,27 @@ impl Books {
             check_cause(oracle, named(entry), &entry.cause)?;
         }
         let new: Vec<Name> = new.iter().map(named).collect();
-        let passed = match passed {
-            Passed::All(names) => names,
-            Passed::Some(names) => {
-                let others: Vec<Name> = new.iter().copied().filter(|name| !own.contains(name)).collect();
-                let early = others.iter().find(|name| !names.contains(name));
-                ensure!(
-                    early.is_none(),
-                    "{} is in quarantine, and its batch did not come",
-                    early.expect("there is one")
-                );
-                others
-            }
-        };
         let mut known: HashSet<Name> = self.known.iter().map(named).collect();
-        let mut unknown =
-            |names: &[Name]| -> Vec<Name> { names.iter().copied().filter(|name| known.insert(*name)).collect() };
-        let (passed, own) = (unknown(&passed), unknown(own));
-        let expected = [&passed[..], &own[..]].concat();
-        ensure!(new == expected, "{new:?} entered the quarantine, and should be {expected:?}");
+        match passed {
+            Passed::All(passed) => {
+                let met = passed.iter().chain(own).copied();
+                let expected: Vec<Name> = met.filter(|name| known.insert(*name)).collect();
+                let differ = (0..new.len().max(expected.len())).find(|&place| new.get(place) != expected.get(place));
+                if let Some(place) = differ {
+                    let (entry, expected) = (new.get(place), expected.get(place));
+                    return Err(format!("{entry:?} entered the quarantine, and should be {expected:?}"));
+                }
+            }
+            Passed::Some(passed) => {
+                let early = new.iter().find(|name| !own.contains(name) && !passed.contains(name));
+                ensure!(early.is_none(), "{early:?} is in quarantine, and its batch did not come");
+                known.extend(&new);
+                let missing = own.iter().find(|name| !known.contains(name));
+                ensure!(missing.is_none(), "{missing:?} is bad, and did not enter the quarantine");
+            }
+        }
         self.known = quarantine.clone();
-
-        let (limit, before) = (oracle.plan.limit(), before + passed.len());
-        ensure!(
-            passed.is_empty() || before <= limit,
-            "of {passed:?} some are beyond the budget, and nobody heard of it"
-        );
-        check_budget(limit, before, &own, error)
+        check_budget(oracle.plan.limit(), before, &new, error)
     }
 
     /// Whether the loader has counted the same.
@@ -136,13 +130,13 @@ pub fn check_cause<K: Kind>(oracle: &Oracle<'_, K>, name: Name, cause: &str) -> 
     Ok(())
 }
 
-/// A batch is an error exactly if it has a bad sample more than may be. There were `before`, and its own are new.
-fn check_budget(limit: usize, before: usize, own: &[Name], error: Option<&Error>) -> Check {
-    let count = before + own.len();
-    let beyond = own.get(limit.saturating_sub(before)..).and_then(|beyond| beyond.first());
+/// What came is an error exactly if there is a bad sample more than may be. There were `before`, and these are new.
+fn check_budget(limit: usize, before: usize, new: &[Name], error: Option<&Error>) -> Check {
+    let count = before + new.len();
+    let beyond = new.get(limit.saturating_sub(before)..).and_then(|beyond| beyond.first());
     match (beyond, error.filter(|error| error.kind() == ErrorKind::Budget)) {
         (None, None) => Ok(()),
-        (Some(name), None) => Err(format!("{name} is one more than the budget of {limit}, and its batch came")),
+        (Some(name), None) => Err(format!("{name} is one more than the budget of {limit}, and nobody heard of it")),
         (None, Some(error)) => Err(format!("{count} bad samples do not exceed a budget of {limit}: {error}")),
         (Some(name), Some(error)) => {
             let is_of = Name { shard: error.shard(), index: error.index().unwrap_or(usize::MAX) };

@@ -12,7 +12,7 @@ use crate::kinds::Kind;
 use crate::plan::{Content, Plan};
 
 /// Which sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name {
     pub shard: Option<usize>,
     pub index: usize,
@@ -36,6 +36,12 @@ impl fmt::Display for Name {
             Some(shard) => write!(f, "sample {} of shard {shard}", self.index),
             None => write!(f, "sample {}", self.index),
         }
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

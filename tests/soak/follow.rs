@@ -3,12 +3,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use sutler::chaos::Fault;
-use sutler::{Error, ErrorKind, OnError, Quarantine};
+use sutler::{Error, ErrorKind, Quarantine};
 
-use crate::books::{Books, Entries, Passed, check_cause, named};
-use crate::data::{Data, Name};
+use crate::books::{Books, Entries, Passed, named};
+use crate::data::Name;
+use crate::explain::Met;
 use crate::kinds::Kind;
-use crate::oracle::{Batch, Fortune, Oracle, Place};
+use crate::oracle::{Batch, Oracle};
 use crate::{Check, ensure};
 
 /// What the consumer got: a digest of each sample of a batch, or an error; and the `indices()` and the `padding()` of the
@@ -31,18 +32,6 @@ pub struct Follower<'a, K> {
     pub books: Books,
 }
 
-/// How a batch of the order became what it is.
-#[derive(Default)]
-struct Met {
-    /// Its bad samples, in the order in which they enter the quarantine.
-    bad: Vec<Name>,
-    left_out: usize,
-    replaced: usize,
-    /// What `indices()` and `padding()` should be.
-    indices: Vec<usize>,
-    padding: usize,
-}
-
 impl<'a, K: Kind> Follower<'a, K> {
     pub fn new(oracle: &'a Oracle<'a, K>, epoch: u64, left: VecDeque<Batch>, in_order: bool, books: Books) -> Self {
         Follower { oracle, epoch, in_order, is_alone: true, left, had: 0, books }
@@ -59,11 +48,8 @@ impl<'a, K: Kind> Follower<'a, K> {
 
     /// Whether the epoch says how many batches are left. (Out of order, it may have left out some as a whole.)
     pub fn check_left(&self, left: Option<usize>) -> Check {
-        let expected = self.left.len();
-        ensure!(
-            !self.in_order || left.is_none_or(|left| left == expected),
-            "{left:?} are left, and should be {expected}"
-        );
+        let Some(left) = left.filter(|_| self.in_order && !self.books.is_vague) else { return Ok(()) };
+        ensure!(left == self.left.len(), "{left} batches are left, and should be {}", self.left.len());
         Ok(())
     }
 
@@ -101,11 +87,11 @@ impl<'a, K: Kind> Follower<'a, K> {
 
     /// The consumer has given up the batch that was due.
     pub fn gave_up(&mut self, indices: &[usize], quarantine: &Quarantine) -> Check {
-        let is_it = |batch: &Batch| names(batch).map(|name| name.index).eq(indices.iter().copied());
+        let is_it = |batch: &Batch| batch.names().map(|name| name.index).eq(indices.iter().copied());
         let Some(place) = self.left.iter().position(is_it) else {
             return Err(format!("a batch was given up that is not there: {indices:?}"));
         };
-        let due = self.left.iter().position(|batch| !self.may_be_empty(batch)).unwrap_or(usize::MAX);
+        let due = self.left.iter().position(|batch| !self.oracle.may_be_empty(batch)).unwrap_or(usize::MAX);
         ensure!(place <= due, "{indices:?} were given up before their turn");
         let (passed, batch) = self.remove(place);
         self.count(&batch, &Met::default());
@@ -124,7 +110,7 @@ impl<'a, K: Kind> Follower<'a, K> {
 
     /// There are no more batches.
     pub fn ended(&mut self, quarantine: &Quarantine) -> Check {
-        let missing = self.left.iter().find(|batch| !self.may_be_empty(batch));
+        let missing = self.left.iter().find(|batch| !self.oracle.may_be_empty(batch));
         ensure!(missing.is_none(), "the epoch is over, and this batch did not come: {}", listed(missing.expect("one")));
         let mut passed = Vec::new();
         while let Some(batch) = self.left.pop_front() {
@@ -146,7 +132,7 @@ impl<'a, K: Kind> Follower<'a, K> {
         // Of what was left out as a whole and out of order, nobody can say whether it is over.
         if !self.in_order {
             let perhaps: Vec<Name> =
-                self.left.iter().filter(|batch| self.may_be_empty(batch)).flat_map(names).collect();
+                self.left.iter().filter(|batch| self.oracle.may_be_empty(batch)).flat_map(Batch::names).collect();
             self.books.is_vague |= !perhaps.is_empty();
             self.books.perhaps_met.extend(perhaps);
         }
@@ -157,12 +143,12 @@ impl<'a, K: Kind> Follower<'a, K> {
     fn find(&self, item: &Item<'_>) -> Check<(usize, Met)> {
         let mut why_not = "it comes behind the last batch".to_string();
         for (place, batch) in self.left.iter().enumerate() {
-            match self.explain(batch, item) {
+            match self.oracle.explain(self.epoch, batch, item) {
                 Ok(met) => return Ok((place, met)),
                 Err(why) if place == 0 || self.in_order => why_not = format!("{why}\ndue is {}", listed(batch)),
                 Err(_) => {}
             }
-            if self.in_order && !self.may_be_empty(batch) {
+            if self.in_order && !self.oracle.may_be_empty(batch) {
                 break;
             }
         }
@@ -187,14 +173,16 @@ impl<'a, K: Kind> Follower<'a, K> {
         let batch = self.left.remove(place).expect("it was found");
         let passed = match self.in_order {
             true => Passed::All(passed),
-            false => Passed::Some(self.left.iter().filter(|batch| self.may_be_empty(batch)).flat_map(names).collect()),
+            false => Passed::Some(
+                self.left.iter().filter(|batch| self.oracle.may_be_empty(batch)).flat_map(Batch::names).collect(),
+            ),
         };
         (passed, batch)
     }
 
     /// A batch is over of which nothing was left.
     fn pass(&mut self, batch: &Batch) -> Vec<Name> {
-        let met = Met { bad: names(batch).collect(), left_out: batch.places.len(), ..Met::default() };
+        let met = Met { bad: batch.names().collect(), left_out: batch.places.len(), ..Met::default() };
         self.count(batch, &met);
         self.books.met.extend(&met.bad);
         met.bad
@@ -228,194 +216,8 @@ impl<'a, K: Kind> Follower<'a, K> {
             }
         }
     }
-
-    /// How this batch of the order can have become what came; or why it cannot.
-    fn explain(&self, batch: &Batch, item: &Item<'_>) -> Check<Met> {
-        match (&item.rows, self.oracle.plan.on_error) {
-            (Ok(rows), OnError::Fail) => self.explain_whole(batch, rows),
-            (Ok(rows), OnError::Skip) => self.explain_shorter(batch, rows),
-            (Ok(rows), _) => self.explain_replaced(batch, rows),
-            (Err(error), on_error) => {
-                let indices: Vec<usize> = names(batch).map(|name| name.index).collect();
-                let differ = item.indices.as_ref().is_some_and(|(had, _)| *had != indices);
-                ensure!(!differ, "an error of another batch");
-                let met = match (error.kind(), on_error) {
-                    (_, OnError::Fail) => self.explain_failed(batch, error),
-                    (ErrorKind::Budget, _) => self.explain_beyond(batch, error),
-                    (_, OnError::Skip) => Err("what should be left out is an error".into()),
-                    _ => self.explain_hopeless(batch, error),
-                }?;
-                // All of them, whatever became of each.
-                let padding = batch.places.iter().filter(|place| place.is_padding).count();
-                Ok(Met { indices, padding, ..met })
-            }
-        }
-    }
-
-    fn explain_whole(&self, batch: &Batch, rows: &[u64]) -> Check<Met> {
-        ensure!(rows.len() == batch.places.len(), "it should have {} samples", batch.places.len());
-        let mut met = Met::default();
-        for (place, row) in batch.places.iter().zip(rows) {
-            ensure!(self.fortune(place) != Fortune::Bad, "{} is bad, and the batch no error", place.name);
-            self.keep(place, *row, &mut met)?;
-        }
-        Ok(met)
-    }
-
-    fn explain_shorter(&self, batch: &Batch, rows: &[u64]) -> Check<Met> {
-        let (mut met, mut rows) = (Met::default(), rows.iter().copied().peekable());
-        for place in &batch.places {
-            let fortune = self.fortune(place);
-            let row = rows.peek().copied();
-            match row {
-                Some(row) if fortune != Fortune::Bad && self.digest(place)? == row => {
-                    rows.next();
-                    self.keep(place, row, &mut met)?;
-                }
-                _ => {
-                    ensure!(fortune != Fortune::Good, "{} is not in slot {}", place.name, met.indices.len());
-                    met.left_out += 1;
-                    met.bad.push(place.name);
-                }
-            }
-        }
-        ensure!(rows.len() == 0, "{} samples too many", rows.len());
-        ensure!(!met.indices.is_empty(), "a batch without samples");
-        Ok(met)
-    }
-
-    fn explain_replaced(&self, batch: &Batch, rows: &[u64]) -> Check<Met> {
-        ensure!(rows.len() == batch.places.len(), "it should have {} samples", batch.places.len());
-        let mut met = Met::default();
-        for (place, row) in batch.places.iter().zip(rows) {
-            if self.fortune(place) == Fortune::Good {
-                self.keep(place, *row, &mut met)?;
-                continue;
-            }
-            let stand_in = self.oracle.stand_in(self.epoch, place)?;
-            let Some((name, digest)) = stand_in.found else {
-                return Err(format!("nothing can stand in for {}, and the batch is no error", place.name));
-            };
-            ensure!(*row == digest, "{name} does not stand in for {} in slot {}", place.name, met.indices.len());
-            met.replaced += 1;
-            met.bad.push(place.name);
-            met.bad.extend(&stand_in.tried);
-            met.indices.push(name.index);
-            met.padding += usize::from(place.is_padding);
-        }
-        Ok(met)
-    }
-
-    fn keep(&self, place: &Place, row: u64, met: &mut Met) -> Check {
-        ensure!(
-            self.digest(place)? == row,
-            "{} is not in slot {}, or is not what it was",
-            place.name,
-            met.indices.len()
-        );
-        met.indices.push(place.name.index);
-        met.padding += usize::from(place.is_padding);
-        Ok(())
-    }
-
-    /// The error is of the first bad sample; of those that fail at first, any may have failed or not.
-    fn explain_failed(&self, batch: &Batch, error: &Error) -> Check<Met> {
-        for place in batch.places.iter().filter(|place| self.fortune(place) != Fortune::Good) {
-            if is_of(error, place.name) {
-                self.check_error(place.name, error)?;
-                return Ok(Met::default());
-            }
-            ensure!(self.fortune(place) == Fortune::Moody, "the first bad sample is {}", place.name);
-        }
-        Err("no sample of it is bad".into())
-    }
-
-    /// The error is of the first sample that nothing can stand in for; those before it are in quarantine.
-    fn explain_hopeless(&self, batch: &Batch, error: &Error) -> Check<Met> {
-        let mut met = Met::default();
-        for place in batch.places.iter().filter(|place| self.fortune(place) != Fortune::Good) {
-            let stand_in = self.oracle.stand_in(self.epoch, place)?;
-            if stand_in.found.is_none() {
-                ensure!(is_of(error, place.name), "the first that nothing can stand in for is {}", place.name);
-                self.check_error(place.name, error)?;
-                return Ok(met);
-            }
-            met.bad.push(place.name);
-            met.bad.extend(&stand_in.tried);
-        }
-        Err("there is something to stand in for every bad sample".into())
-    }
-
-    /// Its bad samples are beyond the budget, which the books check. (None of them fails only at first.)
-    fn explain_beyond(&self, batch: &Batch, error: &Error) -> Check<Met> {
-        let mut met = Met::default();
-        for place in batch.places.iter().filter(|place| self.fortune(place) != Fortune::Good) {
-            if self.oracle.plan.on_error == OnError::Skip {
-                met.left_out += 1;
-                met.bad.push(place.name);
-                continue;
-            }
-            let stand_in = self.oracle.stand_in(self.epoch, place)?;
-            if stand_in.found.is_none() {
-                // It would have been an error in any case.
-                met.replaced = 0;
-                break;
-            }
-            met.replaced += 1;
-            met.bad.push(place.name);
-            met.bad.extend(&stand_in.tried);
-        }
-        ensure!(met.bad.iter().any(|name| is_of(error, *name)), "the error is of another sample");
-        Ok(met)
-    }
-
-    /// Whether an error says what befell a sample.
-    fn check_error(&self, name: Name, error: &Error) -> Check {
-        let (fault, kind) = (self.oracle.fate(name).fault, error.kind());
-        let is_expected = match fault {
-            Some(Fault::Panic) => kind == ErrorKind::Panic,
-            // Found by a decoder, or by a write that panics.
-            Some(Fault::Truncation) => matches!(kind, ErrorKind::Decode | ErrorKind::Panic),
-            _ => kind == ErrorKind::Io,
-        };
-        ensure!(is_expected, "it is of kind {kind:?}, and should be of {fault:?}");
-        let (text, path) = (error.to_string(), Data::<K>::path(name));
-        let Some(cause) = text.strip_prefix(&format!("{name} ({}): ", path.display())) else {
-            return Err(format!("it does not begin with {name} and {}", path.display()));
-        };
-        let hopeless = "nor could 16 others be loaded in its place: ";
-        match self.oracle.plan.on_error {
-            OnError::Substitute => match cause.strip_prefix(hopeless) {
-                Some(cause) => check_cause(self.oracle, name, cause),
-                None => Err(format!("it does not say {hopeless:?}")),
-            },
-            _ => check_cause(self.oracle, name, cause),
-        }
-    }
-
-    /// Whether nothing of it may be left.
-    fn may_be_empty(&self, batch: &Batch) -> bool {
-        let is_good = |place| self.fortune(place) == Fortune::Good;
-        self.oracle.plan.on_error == OnError::Skip && !batch.places.iter().any(is_good)
-    }
-
-    fn fortune(&self, place: &Place) -> Fortune {
-        self.oracle.fortune(place.name)
-    }
-
-    fn digest(&self, place: &Place) -> Check<u64> {
-        self.oracle.digest(self.epoch, place)
-    }
-}
-
-fn names(batch: &Batch) -> impl Iterator<Item = Name> + '_ {
-    batch.places.iter().map(|place| place.name)
 }
 
 fn listed(batch: &Batch) -> String {
-    names(batch).map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn is_of(error: &Error, name: Name) -> bool {
-    (error.shard(), error.index()) == (name.shard, Some(name.index))
+    batch.names().map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,8 @@
 //! `Oracle`: what has to come, written down without threads, buffers or jobs.
 
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sutler::chaos::{Fate, Fault};
 use sutler::{Distributed, InMemory, Ledger, Loader, SampleRng};
@@ -14,13 +15,21 @@ use crate::plan::{Content, Leg, Ordering, Plan};
 
 pub struct Oracle<'a, K> {
     pub plan: &'a Plan,
-    pub data: &'a Data<K>,
+    data: &'a Data<K>,
+    /// Those of the epochs, once somebody has asked.
+    orders: Mutex<HashMap<u64, Arc<Order>>>,
 }
 
 /// A batch, as the order has it.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub places: Vec<Place>,
+}
+
+impl Batch {
+    pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.places.iter().map(|place| place.name)
+    }
 }
 
 /// A place of the order, and the sample that belongs there.
@@ -76,7 +85,11 @@ impl Place {
     }
 }
 
-impl<K: Kind> Oracle<'_, K> {
+impl<'a, K: Kind> Oracle<'a, K> {
+    pub fn new(plan: &'a Plan, data: &'a Data<K>) -> Self {
+        Oracle { plan, data, orders: Mutex::default() }
+    }
+
     pub fn fate(&self, name: Name) -> Fate {
         self.data.fate(name)
     }
@@ -96,12 +109,12 @@ impl<K: Kind> Oracle<'_, K> {
             Content::Indexed { len, order } => {
                 let order = self.order(epoch, *len, *order)?;
                 let (units, dealt) = (order.len(), self.dealt(order.len(), deal));
-                match order {
+                match &*order {
                     Order::Samples(indices) => {
                         let place = |place| Place::new(indexed(indices[place % units]), place, place >= units);
                         self.cut(dealt.map(place).collect(), deal.batch_size)
                     }
-                    Order::Batches(batches) => dealt.map(|unit| whole(&batches, unit)).collect(),
+                    Order::Batches(batches) => dealt.map(|unit| whole(batches, unit)).collect(),
                 }
             }
             Content::Streamed { shards, interleave } => {
@@ -145,11 +158,11 @@ impl<K: Kind> Oracle<'_, K> {
             return Ok(stand_in);
         }
         let Content::Indexed { len, order } = self.plan.content else { return Err("no stand-ins of a stream".into()) };
-        let order = self.order(epoch, len, order)?.flat();
+        let order = self.order(epoch, len, order)?;
         let mut tried = Vec::new();
         let mut found = None;
         for number in stand_ins(self.plan.seed, epoch, place.key) {
-            let name = indexed(order[((u128::from(number) * order.len() as u128) >> 64) as usize]);
+            let name = indexed(order.at(((u128::from(number) * order.places() as u128) >> 64) as usize));
             if self.fortune(name) == Fortune::Good {
                 found = Some((name, self.digest_of(epoch, place.key, name)?));
                 break;
@@ -183,27 +196,33 @@ impl<K: Kind> Oracle<'_, K> {
         }
     }
 
-    /// The order of all ranks, by a loader of nothing, alone and without faults.
-    fn order(&self, epoch: u64, len: usize, order: Ordering) -> Check<Order> {
-        let draw = || -> sutler::Result<Order> {
-            let nothing: InMemory<()> = (0..len).map(|_| ()).collect();
-            let mut builder = ordered(Loader::builder(nothing), self.plan, len, order)?;
-            if self.plan.legs[0].ranks.is_some() {
-                builder = builder.distributed(Distributed::new(0, 1)?);
-            }
-            let loader = builder.build()?;
-            let mut running = loader.epoch_at(epoch);
-            let mut batches: Vec<Vec<usize>> = Vec::new();
-            while let Some(batch) = running.next() {
-                batch?;
-                batches.push(running.indices().collect());
-            }
-            Ok(match order.has_own_batches() {
-                true => Order::Batches(batches),
-                false => Order::Samples(batches.concat()),
-            })
-        };
-        draw().map_err(|error| format!("the oracle has no order: {error}"))
+    fn order(&self, epoch: u64, len: usize, order: Ordering) -> Check<Arc<Order>> {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = orders.get(&epoch) {
+            return Ok(Arc::clone(known));
+        }
+        let drawn = self.draw(epoch, len, order).map_err(|error| format!("the oracle has no order: {error}"))?;
+        Ok(Arc::clone(orders.entry(epoch).or_insert(Arc::new(drawn))))
+    }
+
+    /// The order of all ranks, by a loader of nothing, without workers and faults.
+    fn draw(&self, epoch: u64, len: usize, order: Ordering) -> sutler::Result<Order> {
+        let nothing: InMemory<()> = (0..len).map(|_| ()).collect();
+        let mut builder = ordered(Loader::builder(nothing), self.plan, len, order)?;
+        if self.plan.legs[0].ranks.is_some() {
+            builder = builder.distributed(Distributed::new(0, 1)?);
+        }
+        let loader = builder.build()?;
+        let mut running = loader.epoch_at(epoch);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        while let Some(batch) = running.next() {
+            batch?;
+            batches.push(running.indices().collect());
+        }
+        Ok(match order.has_own_batches() {
+            true => Order::Batches(batches),
+            false => Order::Samples(batches.concat()),
+        })
     }
 
     /// Which units are a rank's: every so-manieth, on at the front where they do not go round.
@@ -275,10 +294,18 @@ impl Order {
         }
     }
 
-    fn flat(self) -> Vec<usize> {
+    /// How many samples it has.
+    fn places(&self) -> usize {
         match self {
-            Order::Samples(samples) => samples,
-            Order::Batches(batches) => batches.concat(),
+            Order::Samples(samples) => samples.len(),
+            Order::Batches(batches) => batches.iter().map(Vec::len).sum(),
+        }
+    }
+
+    fn at(&self, place: usize) -> usize {
+        match self {
+            Order::Samples(samples) => samples[place],
+            Order::Batches(batches) => *batches.iter().flatten().nth(place).expect("it has as many places"),
         }
     }
 }

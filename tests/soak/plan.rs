@@ -301,6 +301,8 @@ fn faults(draw: &mut Draw, is_indexed: bool) -> Faults {
         // Hardly any sample is good.
         _ => (40, 20, 25, 0),
     };
+    let late = [(0, 0), (0, 0), (1, 1), (5, 1), (3, 3), (1, 25)];
+    let (delays, milliseconds) = draw.one_of(&late);
     Faults {
         seed: draw.seed(),
         errors,
@@ -308,8 +310,8 @@ fn faults(draw: &mut Draw, is_indexed: bool) -> Faults {
         truncations,
         transients,
         failures: draw.from(1..=3) as u32,
-        delays: draw.one_of(&[0, 0, 1, 5]),
-        delay: MILLISECOND * draw.one_of(&[1, 1, 3, 25]),
+        delays,
+        delay: MILLISECOND * milliseconds,
         reading: !is_indexed && draw.percent(30),
         hang: None,
     }
@@ -326,7 +328,7 @@ fn budget(draw: &mut Draw, on_error: OnError) -> Option<Budget> {
 fn consumer(draw: &mut Draw) -> Consumer {
     match draw.from(0..=9) {
         0..=3 => Consumer::Brisk,
-        4 | 5 => Consumer::Slow { pause: MILLISECOND },
+        4 | 5 => Consumer::Slow { pause: MILLISECOND / 4 },
         _ => Consumer::Keeping { most: draw.from(1..=12), outlive: draw.percent(50) },
     }
 }

@@ -1,30 +1,30 @@
 //! A round: the loaders of a plan, epoch after epoch or all at once, and what must hold when they are through.
 
 use std::any::Any;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::mem::take;
 use std::thread::{ScopedJoinHandle, scope};
 
 use sutler::chaos::Gate;
-use sutler::{Ledger, LoaderState, WorkerPool};
+use sutler::{Ledger, LoaderState};
 
-use crate::books::{Books, check_cause, named};
+use crate::books::Books;
 use crate::consume::{Kept, Left, Visit};
-use crate::data::{Data, Name};
+use crate::crew::{Crew, Rank, through_text};
+use crate::data::Data;
 use crate::draw::Draw;
 use crate::follow::Follower;
-use crate::footprint::eventually;
 use crate::kinds::Kind;
-use crate::loading::{Loading, build};
+use crate::loading::Loading;
 use crate::oracle::{Batch, Deal, Oracle};
-use crate::plan::{Consumer, Content, Leg, Plan, Stop, Workers};
+use crate::plan::{Content, Leg, Plan, Stop};
 use crate::tally::Tally;
 use crate::{Check, ensure};
 
 pub fn run<K: Kind>(plan: &Plan) -> Check<Tally> {
     let gate = Gate::new();
     let data = Data::<K>::new(plan, &gate);
-    let round = Round { plan, gate: &gate, data: &data, oracle: &Oracle { plan, data: &data } };
+    let round = Round { plan, gate: &gate, data: &data, oracle: &Oracle::new(plan, &data) };
     let mut tally = if plan.at_once { round.at_once()? } else { round.in_turn()? };
     tally.add("rounds", 1);
     Ok(tally)
@@ -35,18 +35,6 @@ struct Round<'a, K> {
     gate: &'a Gate,
     data: &'a Data<K>,
     oracle: &'a Oracle<'a, K>,
-}
-
-/// The loaders of a leg, one for each rank.
-struct Crew<K: Kind> {
-    leg: Leg,
-    ranks: Vec<Rank<K>>,
-}
-
-struct Rank<K: Kind> {
-    loader: Box<dyn Loading<K::Batch>>,
-    books: Books,
-    kept: Vec<Kept<K>>,
 }
 
 /// Where a rank stands in an epoch.
@@ -69,7 +57,7 @@ impl<K: Kind> Round<'_, K> {
         for epoch in 0..self.plan.epochs - 1 {
             let stands = self.beginning(&crew.leg, epoch)?;
             let stands = self.run(&mut crew, epoch, stands, None)?;
-            self.check_ledger(&stands, crew.ledger())?;
+            self.check_ledger(are_over(&stands), crew.ledger())?;
             crew.release()?;
             crew.check_states(epoch + 1)?;
         }
@@ -87,7 +75,7 @@ impl<K: Kind> Round<'_, K> {
             tally.add("epochs gone on with", 1);
             crew = self.hire(&leg, &stands)?;
         }
-        self.check_ledger(&stands, ledger)?;
+        self.check_ledger(are_over(&stands), ledger)?;
         crew.release()?;
         crew.check_states(epoch + 1)?;
         // And the epoch behind it is the next one.
@@ -125,31 +113,22 @@ impl<K: Kind> Round<'_, K> {
                 rank.books += served.books;
                 rank.kept.extend(served.kept);
             }
-            ensure_all(is_over, self.oracle, ledger)?;
+            self.check_ledger(is_over, ledger)?;
         }
-        crew.ranks.iter().try_for_each(|rank| self.check_common_quarantine(rank))?;
+        crew.ranks.iter().try_for_each(|rank| rank.check_quarantine(self.oracle))?;
         crew.settle()?;
         crew.dismiss(self.plan)
     }
 
-    /// Builds loaders; they go on where the ranks stand, if those stand anywhere.
+    /// Loaders that go on where the ranks stand, if those stand anywhere.
     fn hire(&self, leg: &Leg, stands: &[Stand]) -> Check<Crew<K>> {
-        let pool = match leg.workers {
-            Workers::Shared(num_workers) => Some(WorkerPool::new(num_workers).map_err(|error| error.to_string())?),
-            _ => None,
-        };
-        let hire = |rank| {
-            let loader = build(self.plan, leg, rank, pool.as_ref(), self.data);
-            let mut books = Books::default();
-            if let Some(stand) = stands.get(rank) {
-                books.known = stand.state.as_ref().map(|state| state.quarantine().clone()).unwrap_or_default();
-                // Of what is left some may be over already: what was left out as a whole.
-                books.is_vague = stand.is_vague;
-            }
-            Ok(Rank { loader: loader.map_err(|error| error.to_string())?, books, kept: Vec::new() })
-        };
-        let ranks = (0..leg.ranks.unwrap_or(1)).map(hire).collect::<Check<_>>()?;
-        Ok(Crew { leg: *leg, ranks })
+        let mut crew = Crew::hire(self.plan, leg, self.data)?;
+        for (Rank { books, .. }, stand) in crew.ranks.iter_mut().zip(stands) {
+            books.known = stand.state.as_ref().map(|state| state.quarantine().clone()).unwrap_or_default();
+            // Of what is left some may be over already: what was left out as a whole.
+            books.is_vague = stand.is_vague;
+        }
+        Ok(crew)
     }
 
     fn beginning(&self, leg: &Leg, epoch: u64) -> Check<Vec<Stand>> {
@@ -250,24 +229,10 @@ impl<K: Kind> Round<'_, K> {
         (0..next.ranks.unwrap_or(1)).map(hand_over).collect()
     }
 
-    fn check_ledger(&self, stands: &[Stand], ledger: Ledger) -> Check {
-        ensure_all(stands.iter().all(|stand| stand.is_over), self.oracle, ledger)
-    }
-
-    /// What several epochs have met is in quarantine, each sample once, in whatever order.
-    fn check_common_quarantine(&self, rank: &Rank<K>) -> Check {
-        let quarantine = rank.loader.quarantine();
-        let found: HashSet<Name> = quarantine.iter().map(named).collect();
-        ensure!(found.len() == quarantine.len(), "a sample is twice in quarantine: {quarantine}");
-        let Books { met, perhaps_met, .. } = &rank.books;
-        let missing = met.iter().find(|name| !found.contains(name));
-        ensure!(missing.is_none(), "{} is bad, and not in quarantine", missing.expect("one"));
-        for entry in &quarantine {
-            let name = named(entry);
-            ensure!(met.contains(&name) || perhaps_met.contains(&name), "{entry} is in quarantine, and did not come");
-            ensure!(entry.path.as_ref() == Some(&Data::<K>::path(name)), "{entry} has another path");
-            check_cause(self.oracle, name, &entry.cause)?;
-        }
+    /// Each sample came once in an epoch that is over, if the order has each once.
+    fn check_ledger(&self, is_over: bool, ledger: Ledger) -> Check {
+        let expected = self.oracle.ledger().filter(|_| is_over);
+        ensure!(expected.is_none_or(|all| all == ledger), "not every sample came exactly once: {ledger}");
         Ok(())
     }
 }
@@ -281,77 +246,8 @@ struct Served<K: Kind> {
     kept: Vec<Kept<K>>,
 }
 
-impl<K: Kind> Crew<K> {
-    /// What its ranks have accounted for since the last time.
-    fn ledger(&mut self) -> Ledger {
-        self.ranks.iter_mut().map(|rank| take(&mut rank.books.ledger)).sum()
-    }
-
-    /// Nobody takes batches any more: what the loaders count is what came, and buffers are only in batches that are kept.
-    fn settle(&self) -> Check {
-        for Rank { loader, books, kept } in &self.ranks {
-            books.check_stats(&loader.stats())?;
-            let entries = loader.quarantine().len() as u64;
-            ensure!(loader.stats().bad_samples == entries, "{entries} are in quarantine: {:?}", loader.stats());
-            // Workers may still have a sample in hand, and the beginning of a batch.
-            let live = (kept.len() * K::BUFFERS) as u64;
-            let is_settled = eventually(|| loader.stats().buffers_live == live);
-            ensure!(is_settled, "{} buffers are in use, in {} batches", loader.stats().buffers_live, kept.len());
-        }
-        Ok(())
-    }
-
-    /// Between two epochs, states are of the beginning of the next.
-    fn check_states(&self, next: u64) -> Check {
-        for Rank { loader, .. } in &self.ranks {
-            let state = through_text(&loader.state().map_err(|error| error.to_string())?)?;
-            ensure!((state.epoch(), state.position()) == (next, 0), "before epoch {next}: {state}");
-            ensure!(*state.quarantine() == loader.quarantine(), "the state has another quarantine: {state}");
-        }
-        Ok(())
-    }
-
-    /// Lets go of the batches that are kept.
-    fn release(&mut self) -> Check {
-        for Rank { loader, kept, .. } in &mut self.ranks {
-            kept.drain(..).try_for_each(Kept::release)?;
-            let is_empty = eventually(|| loader.stats().buffers_live == 0 && loader.stats().buffer_bytes_live == 0);
-            ensure!(is_empty, "all batches are gone, and not all buffers are back: {:?}", loader.stats());
-        }
-        Ok(())
-    }
-
-    /// Ends the loaders. Batches may outlive them.
-    fn dismiss(mut self, plan: &Plan) -> Check<Tally> {
-        if !matches!(plan.consumer, Consumer::Keeping { outlive: true, .. }) {
-            self.release()?;
-        }
-        let mut tally = Tally::default();
-        for Rank { loader, books, kept } in self.ranks {
-            tally += books.tally;
-            drop(loader);
-            kept.into_iter().try_for_each(Kept::release)?;
-        }
-        Ok(tally)
-    }
-}
-
-/// Each sample came once in an epoch that is over, if the order has each once.
-fn ensure_all<K: Kind>(is_over: bool, oracle: &Oracle<'_, K>, ledger: Ledger) -> Check {
-    match oracle.ledger() {
-        Some(all) if is_over => {
-            ensure!(ledger == all, "not every sample came exactly once: {ledger}, and should be {all}");
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-fn through_text(state: &LoaderState) -> Check<LoaderState> {
-    let text = state.to_string();
-    let parsed: LoaderState = text.parse().map_err(|error| format!("{error}: {text}"))?;
-    ensure!(parsed == *state, "written and read, {state} is {parsed}");
-    Ok(parsed)
+fn are_over(stands: &[Stand]) -> bool {
+    stands.iter().all(|stand| stand.is_over)
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, Check<T>>) -> Check<T> {
