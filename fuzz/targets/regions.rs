@@ -39,6 +39,13 @@ pub fn regions(bytes: &[u8]) {
     check(&|lazy, rng| center.apply(lazy, rng), &|whole, rng| center.apply(whole, rng));
     check(&|lazy, rng| (resize, center).apply(lazy, rng), &|whole, rng| (resize, center).apply(whole, rng));
     check(&|lazy, rng| random.apply(lazy, rng), &|whole, rng| random.apply(whole, rng));
+
+    // At a fraction of its size it has other pixels.
+    let scaled = open(&options.scaled_decode(true)).expect("opened before");
+    match scaled.decode_resized_crop(rect, size, resampling) {
+        Ok(image) => assert_eq!((image.size(), image.channels()), (size, lazy.channels())),
+        Err(error) => refused(&error, &OF_A_FILE),
+    }
 }
 
 /// What is asked for of an image.
