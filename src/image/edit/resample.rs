@@ -97,7 +97,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](crate::image::Limits) allow by default.
+    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`] allow by default.
     pub fn resize(&self, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         self.resized_crop(Rect::all(self.size()), size, resampling)
     }
@@ -111,7 +111,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
+    /// If `rect` or `size` is empty, or has more pixels than [`Limits`] allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         let (size, resampling) = (size.into(), resampling.into());
         if rect.is_empty() || Rect::all(size).is_empty() {
