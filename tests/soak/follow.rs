@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use sutler::chaos::Fault;
-use sutler::{Error, ErrorKind, Quarantine};
+use sutler::{Error, ErrorKind, Quarantine, Quarantined};
 
 use crate::books::{Books, Entries, Passed, named};
 use crate::data::Name;
@@ -98,12 +98,13 @@ impl<'a, K: Kind> Follower<'a, K> {
         self.books.tally.add("batches given up", 1);
         // The samples that are stuck come last.
         let is_stuck =
-            |name: &Name, cause: &str| indices.contains(&name.index) && cause.starts_with("it did not return within");
-        let (stuck, others): (Vec<_>, Vec<_>) =
-            quarantine.iter().cloned().partition(|entry| is_stuck(&named(entry), &entry.cause));
+            |entry: &Quarantined| indices.contains(&entry.index) && entry.cause.starts_with("it did not return within");
+        let known = self.books.known.len().min(quarantine.len());
+        let stuck: Vec<_> = quarantine[known..].iter().filter(|entry| is_stuck(entry)).cloned().collect();
         ensure!(quarantine.ends_with(&stuck), "{stuck:?} did not enter the quarantine behind the others");
+        let others = quarantine[..quarantine.len() - stuck.len()].iter().cloned().collect();
         self.books.met.extend(stuck.iter().map(named));
-        self.enter(Entries { passed, own: &[], error: None }, &others.into_iter().collect())?;
+        self.enter(Entries { passed, own: &[], error: None }, &others)?;
         self.books.known = quarantine.clone();
         Ok(())
     }
