@@ -9,9 +9,11 @@ turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
+SECONDS = 600
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
-.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc loom tsan asan miri
+.PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc loom tsan asan miri memory fuzz
+.PHONY: known-gaps soak deny minimal-versions msrv public-api
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -36,6 +38,17 @@ help:
 	@echo '                                memory, at the gate and at the end of an epoch; LOOM_MAX_PREEMPTIONS=N looks further'
 	@echo 'make tsan, make asan, make miri   the tests of the engine and of memory under ThreadSanitizer, AddressSanitizer and'
 	@echo '                                Miri, where a nightly toolchain has them'
+	@echo 'make soak [SECONDS=600]         loaders of every configuration over data with faults in it, for ten minutes;'
+	@echo '                                SEED=N ROUND=N as a failure prints them: that round, again and again'
+	@echo 'make known-gaps                 tests of what is not kept to yet, which fail'
+	@echo 'make deny                       licences, versions, sources and advisories of the dependencies, and how many there are'
+	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
+	@echo 'make msrv                       is the Rust that Cargo.toml declares enough?'
+	@echo 'make public-api [CHECK=1]       write docs/public-api.txt, or compare it'
+	@echo 'make memory                     ten million paths with one worker and with sixteen, and what both have in memory;'
+	@echo '                                takes 2 GB of memory'
+	@echo 'make fuzz [TARGET=NAME SECONDS=600]   look for input that breaks a parser, where there are a nightly toolchain and'
+	@echo '                                cargo-fuzz; all targets, one after another, or that one'
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
@@ -109,3 +122,29 @@ asan:
 
 miri:
 	@scripts/miri.sh $(ARGS)
+
+known-gaps:
+	cargo test --locked --test faults -- --ignored
+
+soak:
+	@SUTLER_SOAK_SECONDS='$(SECONDS)' $(if $(SEED),SUTLER_SOAK_SEED='$(SEED)') $(if $(ROUND),SUTLER_SOAK_ROUND='$(ROUND)') \
+	cargo test --locked --release --test soak -- --nocapture
+
+deny:
+	@scripts/deny.sh
+	@scripts/crates.sh
+
+minimal-versions:
+	@scripts/minimal-versions.sh
+
+msrv:
+	@scripts/msrv.sh
+
+public-api:
+	@scripts/public-api.sh $(if $(CHECK),--check)
+
+memory:
+	SUTLER_PATHS=$(or $(SUTLER_PATHS),10000000) cargo test --locked --release --test faults memory -- --nocapture $(ARGS)
+
+fuzz:
+	@scripts/fuzz.sh $(or $(SECONDS),600) $(TARGET)

@@ -9,6 +9,25 @@ step() {
 
 step cargo fmt --check
 step cargo fmt --check --manifest-path benches/peers/Cargo.toml -- --config-path rustfmt.toml
+step cargo fmt --check --manifest-path fuzz/Cargo.toml -- --config-path rustfmt.toml
+step scripts/deny.sh --offline
+step scripts/msrv.sh declared
+step scripts/public-api.sh --check
+
+# The tests that take long, and are about the engine: with the default features alone, since no feature changes it.
+once="bad_samples chaos diagnosis faults soak stragglers"
+
+# All other tests, as options.
+others() {
+    for test in tests/*.rs tests/*/main.rs; do
+        name=${test#tests/}
+        name=${name%%[./]*}
+        case " $once " in
+            *" $name "*) ;;
+            *) printf -- '--test %s ' "$name" ;;
+        esac
+    done
+}
 
 # The features, alone and together.
 all=--all-features
@@ -16,8 +35,15 @@ scripts/turbojpeg.sh || all="--features dlpack,serde,tch"
 for features in "" "--no-default-features" "--no-default-features --features dlpack,serde,tch" "$all"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
-    # shellcheck disable=SC2086
-    step cargo test --locked $features
+    case $features in
+        "") step cargo test --locked ;;
+        *)
+            # shellcheck disable=SC2046,SC2086
+            step cargo test --locked $features --lib --examples $(others)
+            # shellcheck disable=SC2086
+            step cargo test --locked $features --doc
+            ;;
+    esac
     # shellcheck disable=SC2086
     step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $features
 done

@@ -189,8 +189,9 @@ impl Error {
         self.within(reason)
     }
 
+    /// Adds the worker, unless one is there already: the one that met the error.
     pub(crate) fn with_worker(mut self, worker: Option<usize>) -> Self {
-        self.0.worker = worker;
+        self.0.worker = self.0.worker.or(worker);
         self
     }
 

@@ -35,6 +35,8 @@
 //!   own.
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
+//! * [`Stats`] are what a loader has counted; their [`diagnosis`](Stats::diagnosis) says what limits the run, and what to
+//!   change. [`NumWorkers::Auto`] changes the number of workers by itself.
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
 //! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s: a [`DevicePrefetcher`] copies batches to a GPU ahead of
 //!   time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so for another
@@ -48,7 +50,8 @@
 //! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit, and so are its samplers.
 //! * A run that was stopped goes on where it stood, and every sample comes exactly once; with a [`Dataset`] on any number of
 //!   ranks, with an [`IterableDataset`] on as many as before.
-//! * An error or a panic costs one batch, and says which sample it was.
+//! * An error or a panic costs one batch, and says which sample it was; or, with [`OnError`], that sample alone, which is then
+//!   in the [`Quarantine`].
 //! * A batch owns its memory; while you have it, nobody writes there.
 //! * A steady epoch allocates no batch buffer; dropping an epoch never waits for a sample.
 //! * Memory that a device is still reading is not used again.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use allocation_counter::measure;
 use serde::Deserialize;
 use sutler::ErrorKind;
-use sutler::image::{ColorMode, DecodeOptions, Image, LazyImage, Limits, Rect, Size};
+use sutler::image::{ColorMode, DecodeOptions, Image, JpegDecoder, LazyImage, Limits, Rect, Size};
 
 /// A line of `manifest.jsonl`.
 #[derive(Deserialize)]
@@ -155,6 +155,30 @@ fn what_a_file_has_beside_its_pixels_is_bounded() {
         assert!(asked < 10 << 20, "{name}: {asked} bytes");
         let asked = measure(|| drop(LazyImage::new(file.clone(), &DecodeOptions::default()))).bytes_max;
         assert!(asked < 1 << 20, "the header of the {name}: {asked} bytes");
+    }
+}
+
+/// A decoder may quote the line that it does not understand, and the line may be all of the file.
+#[test]
+fn what_an_error_quotes_of_a_file_is_cut_off() {
+    let file = [b"P7\n".to_vec(), vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
+    let mut error = None;
+    let asked = measure(|| error = Image::decode(&file, &DecodeOptions::default()).err()).bytes_max;
+    let text = error.unwrap().to_string();
+    assert!(text.starts_with("cannot decode the PBM: ") && text.ends_with("xxx…") && text.len() < 600, "{text}");
+    assert!(asked < 4 << 20, "{asked} bytes");
+}
+
+/// A picture may look like the memory that was to show whether it was written.
+#[test]
+fn a_jpeg_of_a_single_grey_is_decoded_whichever_it_is() {
+    for grey in 0..=255 {
+        let mut file = Vec::new();
+        let encoder = jpeg_encoder::Encoder::new(&mut file, 100);
+        encoder.encode(&[grey; 17 * 5], 17, 5, jpeg_encoder::ColorType::Luma).unwrap();
+        let options = DecodeOptions::default().color_mode(ColorMode::Gray).jpeg_decoder(JpegDecoder::ZuneJpeg);
+        let image = Image::decode(&file, &options).unwrap();
+        assert!(image.pixels().iter().all(|value| value.abs_diff(grey) <= 1), "{grey}: {:?}", &image.pixels()[..17]);
     }
 }
 

@@ -100,6 +100,10 @@ pub fn fit<D: Images>(recipe: &Recipe, train: &Loader<D>, val: &Loader<impl Imag
         trainer.save(train.state()?)?;
     }
 
+    println!("{}", train.stats().diagnosis());
+    if !train.quarantine().is_empty() {
+        println!("{}", train.quarantine());
+    }
     let run = &trainer.run;
     println!(
         r#"{{"epochs":{},"{}":{:.4},"images_per_second":{:.1},"consumer_wait":{:.4},"device":"{}",{}}}"#,

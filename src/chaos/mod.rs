@@ -47,7 +47,7 @@
 //! let gate = Gate::new();
 //! let numbers: InMemory<i64> = (0..6).collect();
 //! let dataset = Chaos::new(numbers, 7).hang_at(1, &gate).at(4, Fault::Panic);
-//! let loader = Loader::builder(dataset).batch_size(3).num_workers(1).timeout(Duration::from_millis(200)).build()?;
+//! let loader = Loader::builder(dataset).batch_size(3).num_workers(1).timeout(Duration::from_secs(2)).build()?;
 //! let mut epoch = loader.epoch();
 //! assert_eq!(epoch.next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
 //! gate.open();

@@ -169,7 +169,11 @@ mod tests {
         assert_eq!(Image::new((2, 2), 2, vec![0; 8]).unwrap_err().kind(), ErrorKind::Decode);
         assert_eq!(Image::new((usize::MAX, 2), 3, vec![]).unwrap_err().kind(), ErrorKind::Limit);
         let strip = Image::new((1, 65_500), 3, vec![0; 3 * 65_500]).unwrap();
-        assert_eq!(strip.resize((256, 16_768_000), Interpolation::Bilinear).unwrap_err().kind(), ErrorKind::Limit);
+        for interpolation in [Interpolation::Nearest, Interpolation::Box, Interpolation::Bilinear] {
+            for size in [(256, 16_768_000), (usize::MAX, 1), (1, usize::MAX)] {
+                assert_eq!(strip.resize(size, interpolation).unwrap_err().kind(), ErrorKind::Limit);
+            }
+        }
         assert_eq!(strip.crop(Rect { top: 0, left: 0, height: 0, width: 3 }).unwrap_err().kind(), ErrorKind::Decode);
     }
 }

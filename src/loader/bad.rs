@@ -63,7 +63,8 @@ impl BadSamples {
     /// Allows `count` bad samples, or `share` of `len`, whichever is less.
     pub(super) fn new(on_error: OnError, count: Option<usize>, share: Option<f64>, len: Option<usize>) -> Self {
         let count = count.map(|count| (count, "max_bad_samples"));
-        let share = share.zip(len).map(|(share, len)| ((share * len as f64) as usize, "max_bad_share"));
+        // A hundredth of a hundred is one, though the product in binary may be a little less.
+        let share = share.zip(len).map(|(share, len)| ((share * len as f64 + 1e-6) as usize, "max_bad_share"));
         let (limit, limited_by) = count.into_iter().chain(share).min().unwrap_or((usize::MAX, ""));
         BadSamples { on_error, limit, limited_by, met: Mutex::default() }
     }
@@ -80,6 +81,12 @@ impl BadSamples {
         }
     }
 
+    /// Enters a sample that does not return.
+    pub(super) fn add_stuck(&self, sample: Quarantined) {
+        let (shard, index) = (sample.shard, sample.index);
+        self.met().add(|| sample, shard, index);
+    }
+
     /// What the consumer gets of a batch (see [`Made`]), now that it is delivered; nothing, if there is nothing left of it.
     pub(super) fn settle<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
         match bad.is_empty() {
@@ -92,9 +99,10 @@ impl BadSamples {
     fn settle_bad<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
         let mut met = self.met();
         let mut beyond = None;
+        let is_lost = matches!(result, Some(Err(_)));
         for Bad { errors, substitute, .. } in bad {
             let counter = if substitute.is_some() { &counters.substituted } else { &counters.skipped };
-            counter.fetch_add(1, Relaxed);
+            counter.fetch_add(u64::from(!is_lost), Relaxed);
             for error in errors {
                 let is_new = met.add(|| Quarantined::of(&error), error.shard(), error.index().unwrap_or_default());
                 if is_new && met.quarantine.len() > self.limit {

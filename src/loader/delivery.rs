@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::line::{Finished, Line, Shared, Source};
+use super::line::{Finished, Line, Shared, Source, discard};
 use super::lot::HELD_UP;
 use super::tuner::Tuning;
 use crate::collate::Collate;
@@ -24,6 +24,8 @@ pub(super) struct Delivery<B> {
     /// there may be gaps; else there are none.
     ready: VecDeque<Option<(usize, Made<B>)>>,
     delivered: Delivered,
+    /// Batches that nobody waits for any more, and that may still come.
+    given_up: BTreeSet<usize>,
 }
 
 /// Which batches the consumer has had.
@@ -55,7 +57,13 @@ impl Delivered {
 
 impl<B> Delivery<B> {
     pub(super) fn new(finished: Receiver<Finished<B>>, in_order: bool) -> Self {
-        Delivery { finished, in_order, ready: VecDeque::new(), delivered: Delivered::default() }
+        Delivery {
+            finished,
+            in_order,
+            ready: VecDeque::new(),
+            delivered: Delivered::default(),
+            given_up: BTreeSet::new(),
+        }
     }
 
     pub(super) fn is_in_order(&self) -> bool {
@@ -81,19 +89,36 @@ impl<B> Delivery<B> {
         Some(next)
     }
 
+    /// Takes the next batch to deliver as delivered, though it is not there; gives its number. `None` if it is there.
+    pub(super) fn give_up(&mut self) -> Option<usize> {
+        if self.is_ready() {
+            return None;
+        }
+        let batch = self.delivered.first;
+        self.ready.pop_front();
+        self.delivered.add(batch);
+        self.given_up.insert(batch);
+        Some(batch)
+    }
+
     /// Puts finished batches in their places. There may be none, to wake whoever waits.
     pub(super) fn put(&mut self, Finished { first, made }: Finished<B>) {
-        if made.is_empty() {
-            return;
+        for (batch, made) in (first..).zip(made) {
+            if !self.given_up.is_empty() && self.given_up.remove(&batch) {
+                discard(made);
+                continue;
+            }
+            let place = if self.in_order { batch - self.delivered.count() } else { self.ready.len() };
+            if self.ready.len() <= place {
+                self.ready.resize_with(place + 1, || None);
+            }
+            self.ready[place] = Some((batch, made));
         }
-        let place = if self.in_order { first - self.delivered.count() } else { self.ready.len() };
-        let end = place + made.len();
-        if self.ready.len() < end {
-            self.ready.resize_with(end, || None);
-        }
-        for (i, (place, made)) in self.ready.range_mut(place..end).zip(made).enumerate() {
-            *place = Some((first + i, made));
-        }
+    }
+
+    /// What the workers have finished, if anything.
+    pub(super) fn poll(&self) -> Option<Finished<B>> {
+        self.finished.try_recv().ok()
     }
 
     /// Waits for the workers of a line to finish something, until `deadline` at the longest.
@@ -188,5 +213,30 @@ mod tests {
             assert_eq!((delivered.first, delivered.beyond.iter().copied().collect::<Vec<_>>()), (first, beyond));
         }
         assert_eq!(delivered.count(), 6);
+    }
+
+    #[test]
+    fn a_batch_that_was_given_up_and_comes_late_is_dropped_and_the_others_are_in_their_places() {
+        let finished = |first, values: &[i32]| Finished {
+            first,
+            made: values.iter().map(|&value| Ok(value).into()).collect::<Vec<Made<i32>>>(),
+        };
+        for in_order in [true, false] {
+            let (_sender, receiver) = crossbeam_channel::unbounded();
+            let mut delivery = Delivery::new(receiver, in_order);
+            let take = |delivery: &mut Delivery<i32>| {
+                std::iter::from_fn(|| delivery.pop()).map(|(_, made)| made.result.unwrap().unwrap()).collect::<Vec<_>>()
+            };
+            delivery.put(finished(0, &[10]));
+            assert_eq!(delivery.give_up(), None);
+            assert_eq!(take(&mut delivery), [10]);
+            assert_eq!(delivery.give_up(), Some(1));
+            delivery.put(finished(2, &[12]));
+            assert_eq!(take(&mut delivery), [12]);
+            assert_eq!((delivery.give_up(), delivery.delivered().count()), (Some(3), 4));
+            delivery.put(finished(1, &[11]));
+            delivery.put(finished(3, &[13, 14, 15]));
+            assert_eq!((take(&mut delivery), delivery.delivered().count()), (vec![14, 15], 6));
+        }
     }
 }

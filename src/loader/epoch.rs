@@ -18,6 +18,7 @@ use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::memory::{BatchPlan, HostTensor, Slots};
+use crate::quarantine::Quarantined;
 use crate::rng::SampleRng;
 use crate::sampler::Batches;
 use crate::sync::Mutex;
@@ -121,6 +122,54 @@ where
     /// equally many.
     pub fn padding(&self) -> usize {
         self.last.padding()
+    }
+
+    /// Goes on without the batch that [`next`](Iterator::next) waits for, after a
+    /// [`timeout`](crate::LoaderBuilder::timeout): a sample of it may never return. Gives the indices of its samples, which
+    /// then count as had; none if the batch is there by now, or the epoch is over. The stuck samples are entered in the
+    /// [`Quarantine`](crate::Quarantine). Their workers are lost to this loader until they return.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sutler::{ErrorKind, InMemory, Loader};
+    ///
+    /// let samples: InMemory<i64> = (0..100).collect();
+    /// let loader = Loader::builder(samples).batch_size(10).num_workers(2).timeout(Duration::from_secs(60)).build()?;
+    /// let mut epoch = loader.epoch();
+    /// while let Some(batch) = epoch.next() {
+    ///     match batch {
+    ///         Ok(batch) => println!("training on {} samples", batch.len()),
+    ///         Err(error) if error.kind() == ErrorKind::Timeout => {
+    ///             eprintln!("{error}");
+    ///             eprintln!("going on without {:?}", epoch.give_up_batch());
+    ///         }
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    pub fn give_up_batch(&mut self) -> Vec<usize> {
+        if self.is_over() || self.line.workers.is_none() {
+            return Vec::new();
+        }
+        while let Some(finished) = self.delivery.poll() {
+            self.delivery.put(finished);
+        }
+        let Some(batch) = self.delivery.give_up() else { return Vec::new() };
+        self.last = Last::new(self.batches().run(batch), &[]);
+        let indices: Vec<usize> = self.indices().collect();
+        let Shared { bad_samples, watch, .. } = &*self.line.shared;
+        let stuck = watch.iter().flat_map(|watch| watch.loading()).filter(|(name, _)| indices.contains(&name.index));
+        for (name, time) in stuck {
+            bad_samples.add_stuck(Quarantined {
+                index: name.index,
+                shard: None,
+                path: self.line.path(name),
+                cause: format!("it did not return within {time:.1?}"),
+            });
+        }
+        self.queue();
+        indices
     }
 
     /// Where it stands.

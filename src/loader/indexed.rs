@@ -25,6 +25,7 @@ pub(super) struct Data<D> {
 }
 
 impl<D: Dataset> Data<D> {
+    /// Panics if the dataset's does.
     pub(super) fn fingerprint(&self) -> u64 {
         *self.fingerprint.get_or_init(|| self.dataset.fingerprint())
     }
@@ -104,7 +105,7 @@ impl<D: Dataset> Load for Loads<'_, D> {
     fn substitutes(&self, slot: usize) -> impl Iterator<Item = usize> {
         let mut rng = SampleRng::of_substitute(self.seed, self.epoch, self.run.place(slot));
         let places = self.batches.places() as u128;
-        std::iter::repeat_with(move || self.batches.index_at((u128::from(rng.next_u64()) * places >> 64) as usize))
+        std::iter::repeat_with(move || self.batches.index_at(((u128::from(rng.next_u64()) * places) >> 64) as usize))
     }
 
     #[inline(always)]

@@ -110,7 +110,7 @@ where
             interleave: loader.interleave,
             batch_size: loader.batch_size,
             drop_last: loader.drop_last,
-            reading: Pace::new(Arc::default(), Ahead::default(), None),
+            reading: Pace::new(Arc::default(), 0, Ahead::default(), None),
             delivered: AtomicUsize::new(0),
         }
     }
@@ -173,7 +173,9 @@ where
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
-            return self.line.make_one(batch, &records);
+            let made = self.line.make_one(batch, &records);
+            discard(records);
+            return made;
         }
         let (turn, chunk) = (rotation.progress.turn, self.chunk(rotation.lanes.len()));
         let Some(lane) = rotation.lanes.get_mut(turn) else { return none };
@@ -249,7 +251,7 @@ where
         let Some(lane) = rotation.lanes.iter_mut().find(|lane| lane.shard == shard) else { return };
         lane.reader = reader;
         lane.records.append(&mut records);
-        lane.records.extend(error.map(Err));
+        lane.records.extend(error.map(|error| Err(error.with_worker(self.line.worker()))));
     }
 
     /// Deals records to batches for as long as the one whose turn it is has been read; gives the batches that are complete.

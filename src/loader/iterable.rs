@@ -30,7 +30,7 @@ use crate::sync::channel::unbounded;
 pub struct IterableLoader<I, C = Stack> {
     pub(super) dataset: Arc<I>,
     /// Its fingerprint, once somebody wants to know.
-    pub(super) fingerprint: OnceLock<u64>,
+    pub(super) fingerprint: Arc<OnceLock<u64>>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) workers: Option<WorkerPool>,
     pub(super) seed: u64,
@@ -117,7 +117,7 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
         let (pace, buffers) = settings.pace(workers.as_ref(), usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
-            fingerprint: OnceLock::new(),
+            fingerprint: Arc::default(),
             shared: Arc::new(Shared {
                 collate: self.collate,
                 pace,
@@ -226,12 +226,13 @@ where
             lots: Mutex::default(),
             finished: sender,
         });
-        let state = self.state_of(epoch, &progress);
+        let state = self.beginning(epoch, &progress);
         let intake = Intake::new(line, self, progress);
         let epoch = IterableEpoch {
             intake: Arc::new(intake),
             delivery: Delivery::new(finished, true),
             state,
+            fingerprint: Arc::clone(&self.fingerprint),
             timeout: self.timeout,
             clock: Some(Clock::start(&self.shared)),
         };
@@ -244,6 +245,11 @@ where
     }
 
     fn state_of(&self, epoch: u64, progress: &Progress) -> LoaderState {
+        LoaderState { dataset: self.fingerprint(), ..self.beginning(epoch, progress) }
+    }
+
+    /// The state without the fingerprint of the data, which nobody may ask for.
+    fn beginning(&self, epoch: u64, progress: &Progress) -> LoaderState {
         let mut order = Fingerprint::new();
         let (rank, world) = self.dealt;
         [self.dataset.num_shards(), self.interleave, rank, world].iter().for_each(|&number| order.add(number as u64));
@@ -257,7 +263,7 @@ where
             progress: Some(progress.clone()),
             quarantine: self.quarantine(),
             samples: self.dataset.len().unwrap_or(0),
-            dataset: self.fingerprint(),
+            dataset: 0,
             order: order.value(),
             sampler: "IterableDataset".into(),
         }

@@ -1,7 +1,7 @@
 //! `IterableEpoch`: the consumer's end of an [`IterableLoader`](super::IterableLoader).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::LoaderState;
@@ -20,8 +20,9 @@ use crate::error::Result;
 pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
     pub(super) intake: Arc<Intake<I, C>>,
     pub(super) delivery: Delivery<C::Batch>,
-    /// After the batch that was delivered last.
+    /// After the batch that was delivered last, but for the fingerprint of the data.
     pub(super) state: LoaderState,
+    pub(super) fingerprint: Arc<OnceLock<u64>>,
     pub(super) timeout: Option<Duration>,
     /// `None` once somebody else keeps the consumer's time.
     pub(super) clock: Option<Clock>,
@@ -43,7 +44,9 @@ where
     /// The state between the batch that was delivered last and the next one, for
     /// [`IterableLoader::resume`](crate::IterableLoader::resume); this rank's.
     pub fn state(&self) -> LoaderState {
-        self.state.clone()
+        let dataset = &self.intake.line.source.dataset;
+        let fingerprint = *self.fingerprint.get_or_init(|| dataset.fingerprint());
+        LoaderState { dataset: fingerprint, ..self.state.clone() }
     }
 
     pub(super) fn pump(&self) {

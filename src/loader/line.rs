@@ -109,12 +109,12 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     /// How many batches were finished, or have failed.
     pub(super) made: AtomicUsize,
     /// What workers have in hand that others could take over.
-    pub(super) lots: Lots<S::Work, C::Batch>,
+    pub(super) lots: Mutex<Lots<S::Work, C::Batch>>,
     /// Where finished batches go. It has room for every batch in flight, so sending never waits.
     pub(super) finished: Sender<Finished<C::Batch>>,
 }
 
-type Lots<W, B> = Mutex<Vec<Arc<Lot<W, B>>>>;
+type Lots<W, B> = Vec<Arc<Lot<W, B>>>;
 
 /// When a job of several batches counts as much longer than planned: ten times what it should take.
 const OVERDUE: Duration = Duration::from_micros(500);
@@ -176,7 +176,7 @@ where
     pub(super) fn queue_parts(self: &Arc<Self>, batch: usize, work: S::Work, samples: usize) {
         let parts = match self.cut(&work, samples) {
             Ok(parts) => parts,
-            Err(error) => return self.deliver(Finished::failed(batch, error)),
+            Err(error) => return self.deliver(Finished::failed(batch, self.with_batch(error, &work))),
         };
         let assembly = sync::Arc::new(Assembly {
             batch,
@@ -234,7 +234,8 @@ where
             return;
         }
         if let [work] = &works[..] {
-            return self.deliver(self.make_one(first, work));
+            self.deliver(self.make_one(first, work));
+            return discard(works);
         }
         let shift = Shift::start();
         let loaded = Cell::new(0);
@@ -248,6 +249,7 @@ where
                 break;
             }
             made = Some(self.make_batch(&work, &loaded));
+            discard(work);
             if is_due && shift.elapsed() > OVERDUE {
                 self.relieve(&lot);
             }
@@ -291,7 +293,7 @@ where
         }
     }
 
-    fn lots(&self) -> MutexGuard<'_, Vec<Arc<Lot<S::Work, C::Batch>>>> {
+    fn lots(&self) -> MutexGuard<'_, Lots<S::Work, C::Batch>> {
         self.lots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -302,11 +304,16 @@ where
         let result = guarded("making the batch", || {
             let mut part = self.start(work);
             match self.fill(&mut part, work, 0..len, || usize::MAX, &mut bad, loaded) {
-                Ok(()) => self.finish(work, &bad, || part).transpose(),
-                Err((_, error)) => Err(error),
+                Ok(()) => Ok(self.finish(work, &bad, || part)),
+                Err((_, error)) => {
+                    discard(part);
+                    Ok(Some(Err(error)))
+                }
             }
         });
-        Made { result: result.transpose(), bad }
+        // What is not about a sample is about all of them.
+        let result = result.unwrap_or_else(|error| Some(Err(self.with_batch(error, work))));
+        Made { result, bad }
     }
 
     fn run_part(&self, assembly: &Assembly<S::Work, C::Part>, mut part: C::Part, slots: Range<usize>) {
@@ -352,8 +359,10 @@ where
             bad.sort_unstable_by_key(|bad| bad.slot);
             let result = match failure {
                 None => self.finish(&assembly.work, &bad, || self.unite(parts)),
-                Some((_, error)) => {
+                Some((slot, error)) => {
                     discard(parts);
+                    // Those behind it may have been met or not.
+                    bad.retain(|bad| bad.slot < slot);
                     Some(Err(error))
                 }
             };
@@ -578,6 +587,14 @@ where
         }))
     }
 
+    /// Adds the names of a batch's samples.
+    #[cold]
+    fn with_batch(&self, error: Error, work: &S::Work) -> Error {
+        let names = guarded("the order", || Ok(self.names(work, &[])));
+        let indices = names.unwrap_or_default().iter().map(|name| name.index).collect();
+        error.with_batch(indices).with_worker(self.worker())
+    }
+
     /// The samples of a batch, as it was made.
     fn names(&self, work: &S::Work, bad: &[Bad]) -> Vec<SampleName> {
         let name = |slot| {
@@ -591,7 +608,7 @@ where
     }
 
     /// The number of the current thread among the workers.
-    fn worker(&self) -> Option<usize> {
+    pub(super) fn worker(&self) -> Option<usize> {
         rayon::current_thread_index().filter(|_| self.workers.is_some())
     }
 
@@ -616,7 +633,9 @@ where
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {
         self.made.fetch_add(finished.made.len(), Relaxed);
         // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
-        let _ = self.finished.send(finished);
+        if let Err(unsent) = self.finished.send(finished) {
+            discard(unsent);
+        }
     }
 }
 

@@ -54,6 +54,7 @@ use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::quarantine::Quarantine;
+use crate::sampler::Batches;
 use crate::stats::Stats;
 use indexed::Data;
 use line::Shared;
@@ -124,9 +125,10 @@ where
     /// If the state is of another dataset, seed or order, which the text names; or if the sampler fails.
     pub fn resume(&self, state: &LoaderState) -> Result<Epoch<D, C>> {
         // First what needs no order, which may take long to draw for the epoch of a state that does not fit.
-        state.check_data(self.data.len, self.data.fingerprint(), self.data.seed)?;
+        let fingerprint = guarded("the fingerprint", || Ok(self.data.fingerprint()))?;
+        state.check_data(self.data.len, fingerprint, self.data.seed)?;
         let batches = self.orders.peek(state.epoch)?;
-        state.check_order(&LoaderState::new(&self.data, &self.orders, state.epoch, &batches))?;
+        state.check_order(&self.state_of(state.epoch, &batches)?)?;
         let rest = state.rest_of(&batches)?;
         self.shared.bad_samples.restore(&state.quarantine);
         self.next_epoch.store(state.epoch.wrapping_add(1), Relaxed);
@@ -140,10 +142,13 @@ where
     /// If the sampler fails.
     pub fn state(&self) -> Result<LoaderState> {
         let epoch = self.next_epoch.load(Relaxed);
-        Ok(LoaderState {
-            quarantine: self.quarantine(),
-            ..LoaderState::new(&self.data, &self.orders, epoch, &self.orders.peek(epoch)?)
-        })
+        let state = self.state_of(epoch, &self.orders.peek(epoch)?)?;
+        Ok(LoaderState { quarantine: self.quarantine(), ..state })
+    }
+
+    /// The beginning of an epoch. What it asks for is the user's, the fingerprint of the data and the name of the sampler.
+    fn state_of(&self, epoch: u64, batches: &Batches) -> Result<LoaderState> {
+        guarded("the state", || Ok(LoaderState::new(&self.data, &self.orders, epoch, batches)))
     }
 
     /// How many batches the next epoch has (on this rank); 0 if the sampler fails. If nobody did so far, this draws its

@@ -17,14 +17,12 @@ pub enum NumWorkers {
     Auto,
 }
 
-/// More than anybody's: what a negative number is taken for, to be refused when the loader is built.
-const TOO_MANY: usize = usize::MAX;
-/// How many threads rayon starts at the most.
-const MOST: usize = 65_535;
+/// What a negative number is taken for, to be refused when the loader is built.
+const NEGATIVE: usize = usize::MAX;
 
 impl NumWorkers {
-    pub(super) fn is_valid(self) -> bool {
-        !matches!(self, NumWorkers::Fixed(number) if number > MOST)
+    pub(super) fn is_negative(self) -> bool {
+        self == NumWorkers::Fixed(NEGATIVE)
     }
 
     /// Whether there are any.
@@ -42,6 +40,6 @@ impl From<usize> for NumWorkers {
 /// For a number in the code, which is an `i32` where nothing else is said.
 impl From<i32> for NumWorkers {
     fn from(number: i32) -> Self {
-        NumWorkers::Fixed(usize::try_from(number).unwrap_or(TOO_MANY))
+        NumWorkers::Fixed(usize::try_from(number).unwrap_or(NEGATIVE))
     }
 }

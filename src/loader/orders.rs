@@ -60,7 +60,10 @@ impl Orders {
             ahead => *ahead = Some(Arc::clone(&wanted)),
         }
         let orders = Arc::clone(self);
-        workers.spawn(move || wanted.draw(|| orders.draw(epoch)));
+        let first = workers.clone();
+        // Always on the same thread, since allocators keep what a thread has freed for that thread: an order may have
+        // megabytes. Behind what is queued, for the samples are needed sooner.
+        workers.spawn(move || first.spawn_on_first(move || wanted.draw(|| orders.draw(epoch))));
     }
 
     /// What the sampler is called.

@@ -16,6 +16,9 @@ const MOST_AHEAD_BYTES: usize = 8 << 20;
 /// and of this many where a slow sample would have the workers idle.
 const MOST_STRETCHED_BYTES: usize = 256 << 20;
 
+/// How many parts of a batch there are for each worker, at the most.
+const MOST_PARTS: usize = 64;
+
 /// How far to run ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ahead {
@@ -38,8 +41,11 @@ pub(super) struct OnTheWay {
 }
 
 pub(super) struct Pace {
-    /// How many there are now.
+    /// How many there are now, how many there may be,
     num_workers: Arc<AtomicUsize>,
+    most_workers: usize,
+    /// and how many there were at first.
+    first_workers: usize,
     ahead: Ahead,
     chunk_size: Option<usize>,
     /// What a sample takes, in 1/1024 ns, a moving average; 0 while nothing is known. Racing updates may lose one
@@ -71,9 +77,16 @@ impl Job {
 }
 
 impl Pace {
-    pub(super) fn new(num_workers: Arc<AtomicUsize>, ahead: Ahead, chunk_size: Option<usize>) -> Self {
+    pub(super) fn new(
+        num_workers: Arc<AtomicUsize>,
+        most_workers: usize,
+        ahead: Ahead,
+        chunk_size: Option<usize>,
+    ) -> Self {
         Pace {
+            first_workers: num_workers.load(Relaxed),
             num_workers,
+            most_workers,
             ahead,
             chunk_size,
             sample_cost: AtomicU64::new(0),
@@ -98,7 +111,7 @@ impl Pace {
     /// How many batches may ever be ahead.
     pub(super) fn most_ahead(&self) -> usize {
         match self.ahead {
-            Ahead::ByCost => MOST_AHEAD.max(self.num_workers() + 1),
+            Ahead::ByCost => MOST_AHEAD.max(self.most_workers + 1),
             Ahead::Batches(batches) => batches,
             Ahead::Bytes(_) => usize::MAX,
         }
@@ -165,8 +178,10 @@ impl Pace {
     }
 
     fn window_by_cost(&self, batch_size: usize, buffers: &BufferPool) -> usize {
-        let base = self.at_first() + self.stretched.load(Relaxed);
-        buffers.raise(base + 2);
+        let base = (self.at_first() + self.stretched.load(Relaxed)).min(self.most_ahead());
+        if self.most_workers != self.first_workers {
+            buffers.raise(base + 2); // for as many as there are by now
+        }
         let Some(samples) = self.samples_per_job() else { return base };
         // Sixteen jobs a worker: where the workers fill all cores, a consumer that is due may have to wait most of a
         // millisecond for its turn, and they should not run out of work meanwhile. No further than there are buffers
@@ -187,6 +202,12 @@ impl Pace {
             (None, None) => batch_size.div_ceil(8 * self.num_workers().max(1)),
         };
         if samples < batch_size && self.num_workers() > 1 {
+            // However large a batch is, more parts than this share the work out no better. (An explicit size is explicit.)
+            let fewest = match self.chunk_size {
+                Some(_) => 1,
+                None => batch_size.div_ceil(MOST_PARTS * self.num_workers()),
+            };
+            let samples = samples.max(fewest);
             // Parts of equal size rather than one small rest.
             return Job::Parts(batch_size.div_ceil(batch_size.div_ceil(samples)));
         }
@@ -244,7 +265,7 @@ mod tests {
     const STARTED: OnTheWay = OnTheWay { made: 0, delivered: 0 };
 
     fn pace(num_workers: usize) -> Pace {
-        Pace::new(Arc::new(num_workers.into()), Ahead::ByCost, None)
+        Pace::new(Arc::new(num_workers.into()), num_workers, Ahead::ByCost, None)
     }
 
     #[test]
@@ -253,6 +274,13 @@ mod tests {
         pace.measured(1, Duration::from_millis(1));
         assert_eq!(pace.job(64, 3), Job::Parts(1));
         assert_eq!(pace.window(64, &BufferPool::new(5), STARTED), 3);
+    }
+
+    #[test]
+    fn a_huge_batch_of_costly_samples_is_not_cut_into_as_many_parts() {
+        let pace = pace(2);
+        pace.measured(1, Duration::from_millis(1));
+        assert_eq!((pace.job(128, 3), pace.job(12_800, 3)), (Job::Parts(1), Job::Parts(100)));
     }
 
     #[test]
@@ -273,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_the_user_sets_holds_whatever_the_cost() {
-        let pace = Pace::new(Arc::new(2.into()), Ahead::Batches(4), Some(48));
+        let pace = Pace::new(Arc::new(2.into()), 2, Ahead::Batches(4), Some(48));
         pace.measured(1_000_000, Duration::from_millis(3));
         assert_eq!(pace.window(128, &BufferPool::new(6), STARTED), 4);
         assert_eq!(pace.job(128, 4), Job::Parts(43));
@@ -290,7 +318,7 @@ mod tests {
             buffers
         }
         let window = |budget, made| {
-            let pace = Pace::new(Arc::new(4.into()), Ahead::Bytes(budget), None);
+            let pace = Pace::new(Arc::new(4.into()), 4, Ahead::Bytes(budget), None);
             pace.finished();
             pace.window(64, &pool_of(1024), OnTheWay { made, delivered: 0 })
         };
@@ -299,7 +327,7 @@ mod tests {
         assert_eq!((window(8 << 10, 0), window(8 << 10, 7), window(8 << 10, 8)), (4, 8, 8));
         assert_eq!((window(1 << 20, 0), window(1 << 20, 7)), (8, 15));
         assert_eq!((window(100, 0), window(100, 1), window(1024, 0), window(2047, 0)), (1, 1, 1, 1));
-        let pace = Pace::new(Arc::new(4.into()), Ahead::Bytes(1 << 20), None);
+        let pace = Pace::new(Arc::new(4.into()), 4, Ahead::Bytes(1 << 20), None);
         assert_eq!(pace.window(64, &BufferPool::new(1), STARTED), 1); // nothing is known
         assert_eq!(pace.window(64, &pool_of(1024), OnTheWay { made: 1, delivered: 1 }), 1); // that batch has failed
         pace.finished();

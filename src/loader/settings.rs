@@ -74,10 +74,7 @@ impl Settings {
         let has_timeout = self.timeout().is_some();
         let ranks_differ = matches!(self.seeding, Some(Seeding::Global(_) | Seeding::Generator(_)));
         let wrong = [
-            (
-                self.num_workers.is_some_and(|num_workers| !num_workers.is_valid()),
-                "num_workers must be at least 0 and at most 65,535",
-            ),
+            (self.num_workers.is_some_and(NumWorkers::is_negative), "num_workers must not be negative"),
             (self.batch_size == Some(0), "batch_size must be at least 1"),
             (self.prefetch_batches == Some(0), "prefetch_batches must be at least 1"),
             (self.prefetch_bytes == Some(0), "prefetch_bytes must be at least 1"),
@@ -211,7 +208,8 @@ impl Settings {
             (None, None) => Ahead::ByCost,
         };
         let num_workers = workers.map(WorkerPool::width).unwrap_or_default();
-        let pace = Pace::new(num_workers, ahead, self.chunk_size);
+        let most_workers = workers.map_or(0, WorkerPool::num_threads);
+        let pace = Pace::new(num_workers, most_workers, ahead, self.chunk_size);
         // The batches ahead, the one the consumer holds, and the one it takes before it lets go of that.
         let in_use_at_most = pace.at_first().min(most_batches).saturating_add(2);
         let buffers = BufferPool::of(allocator, in_use_at_most, pace.small_buffers());

@@ -108,7 +108,7 @@ impl LoaderState {
         self.position
     }
 
-    /// The samples that could not be loaded so far, where [`on_error`](crate::LoaderBuilder::on_error) told to go on without.
+    /// The samples that this rank could not load so far, where [`on_error`](crate::LoaderBuilder::on_error) told to go on without.
     pub fn quarantine(&self) -> &Quarantine {
         &self.quarantine
     }

@@ -14,7 +14,11 @@ pub(super) struct Watch {
 }
 
 /// While it lives, its thread is loading a sample.
-pub(super) struct Watched<'a>(Option<&'a Mutex<Loading>>);
+pub(super) struct Watched<'a> {
+    mine: Option<&'a Mutex<Loading>>,
+    /// What the thread was loading before: a sample may wait for others, which its thread then loads.
+    before: Loading,
+}
 
 /// What a worker loads, and since when.
 type Loading = Option<(SampleName, Instant)>;
@@ -44,18 +48,28 @@ impl Watch {
     /// Takes note that the current thread loads a sample from now on.
     pub(super) fn begin(&self, name: SampleName) -> Watched<'_> {
         let mine = rayon::current_thread_index().and_then(|worker| self.workers.get(worker));
-        if let Some(mine) = mine {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Instant::now()));
-        }
-        Watched(mine)
+        let now = Some((name, Instant::now()));
+        let before =
+            mine.and_then(|mine| std::mem::replace(&mut *mine.lock().unwrap_or_else(PoisonError::into_inner), now));
+        Watched { mine, before }
+    }
+
+    /// What is being loaded, and for how long.
+    pub(super) fn loading(&self) -> impl Iterator<Item = (SampleName, Duration)> + '_ {
+        self.by_worker().map(|(_, name, since)| (name, since.elapsed()))
+    }
+
+    fn by_worker(&self) -> impl Iterator<Item = (usize, SampleName, Instant)> + '_ {
+        self.workers.iter().enumerate().filter_map(|(worker, loading)| {
+            let (name, since) = (*loading.lock().unwrap_or_else(PoisonError::into_inner))?;
+            Some((worker, name, since))
+        })
     }
 
     /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2s on worker 0`.
     pub(super) fn report(&self, path: impl Fn(SampleName) -> Option<PathBuf>) -> String {
         let mut report = String::new();
-        for (worker, loading) in self.workers.iter().enumerate() {
-            let loading = *loading.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((name, since)) = loading else { continue };
+        for (worker, name, since) in self.by_worker() {
             let path = path(name).map(|path| format!(" ({})", path.display())).unwrap_or_default();
             let separator = if report.is_empty() { "" } else { ", " };
             let elapsed = since.elapsed();
@@ -68,8 +82,8 @@ impl Watch {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        if let Some(mine) = self.0 {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(mine) = self.mine {
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = self.before;
         }
     }
 }
@@ -89,8 +103,8 @@ pub(super) fn timed_out(
     Error::new(
         ErrorKind::Timeout,
         format!(
-            "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again; a larger \
-             timeout gives it more time"
+            "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again, a larger \
+             timeout gives it more time, and Epoch::give_up_batch goes on without it"
         ),
     )
 }

@@ -1,12 +1,12 @@
 //! `WorkerPool`: the threads, which loaders may share.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use super::line::guarded;
+use super::line::{discard, guarded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::sync::{ThreadPool, ThreadPoolBuilder, atomic::AtomicUsize};
@@ -45,11 +45,18 @@ impl WorkerPool {
         if num_workers == 0 {
             return Err(Error::new(ErrorKind::Config, "a worker pool needs at least one thread"));
         }
+        let most = rayon::max_num_threads();
+        if num_workers > most {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("cannot start {num_workers} worker threads: there may be {most} at the most"),
+            ));
+        }
         ThreadPoolBuilder::new()
             .num_threads(num_workers)
             .thread_name(|worker| format!("sutler-{worker}"))
             // A job answers for panics itself; without a handler rayon would end the process.
-            .panic_handler(|_| ())
+            .panic_handler(discard)
             .build()
             .map(|threads| WorkerPool(Arc::new(Inner { threads, gate: gate.map(Arc::new) })))
             .map_err(|source| {
@@ -103,6 +110,15 @@ impl WorkerPool {
             Some(gate) => gate.run(Box::new(job), |job| self.0.threads.spawn_fifo(job)),
             None => self.0.threads.spawn_fifo(job),
         }
+    }
+
+    /// Has the first thread run a job, as soon as it has ended its present one.
+    pub(super) fn spawn_on_first(&self, job: impl FnOnce() + Send + 'static) {
+        let job = Mutex::new(Some(job));
+        self.0.threads.spawn_broadcast(move |thread| {
+            let job = (thread.index() == 0).then(|| job.lock().ok()?.take()).flatten();
+            job.into_iter().for_each(|job| job());
+        });
     }
 
     /// Waits for what the workers bring about, until `deadline` at the longest.

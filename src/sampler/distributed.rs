@@ -236,6 +236,7 @@ impl Sampler for DistributedSampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::SampleRng;
 
     fn of(variables: &[(&str, &str)]) -> Result<Distributed> {
         let value = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
@@ -296,6 +297,60 @@ mod tests {
         // Started in the shell of an allocation, which knows a number of tasks but is none of them.
         let interactive = [&[("SLURM_NTASKS", "4")][..], &torchrun[..]].concat();
         assert_eq!(of(&interactive).unwrap(), Distributed::new(5, 8).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_in_the_environment_a_rank_is_what_one_launcher_says_or_an_error_that_names_a_variable() {
+        const VALUES: [&str; 14] = [
+            "0",
+            "1",
+            "2",
+            " 3 ",
+            "+1",
+            "-1",
+            "",
+            "1.0",
+            "0x1",
+            "18446744073709551615",
+            "18446744073709551616",
+            "two",
+            "1 2",
+            "\u{661}",
+        ];
+        let launchers =
+            [TORCHRUN, MPIRUN, SRUN].map(|launcher| [launcher.rank, launcher.world_size, launcher.local_rank]);
+        let mut outcomes = [0; 3];
+        for case in 0..20_000 {
+            let mut rng = SampleRng::new(0, 0, case);
+            let mut set: Vec<(&str, &str)> = Vec::new();
+            for name in launchers.into_iter().flatten().chain(["TORCHELASTIC_RUN_ID"]) {
+                // Mostly numbers, or hardly any case would be without an error.
+                let among = if rng.bernoulli(0.9) { 4 } else { VALUES.len() };
+                let value = VALUES[rng.below(among as u32) as usize];
+                if rng.bernoulli(0.4) {
+                    set.push((name, value));
+                }
+            }
+            let said = |name: &str| set.iter().find(|(n, _)| *n == name)?.1.trim().parse::<usize>().ok();
+            match of(&set) {
+                Ok(process) if process == Distributed::default() => outcomes[0] += 1,
+                Ok(process) => {
+                    let Distributed { rank, world_size, local_rank, .. } = process;
+                    let says = |[r, w, l]: [&str; 3]| {
+                        (said(r), said(w), said(l)) == (Some(rank), Some(world_size), local_rank)
+                    };
+                    assert!(rank < world_size && launchers.into_iter().any(says), "{process:?} of {set:?}");
+                    outcomes[1] += 1;
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    assert_eq!(error.kind(), ErrorKind::Config);
+                    assert!(set.iter().any(|(name, _)| text.contains(name)), "{text}: {set:?}");
+                    outcomes[2] += 1;
+                }
+            }
+        }
+        assert!(outcomes.iter().all(|&count| count > 100), "{outcomes:?}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Stats {
     pub buffers_recycled: u64,
     /// Batch buffers in use now, in the loader or with the consumer.
     pub buffers_live: u64,
-    /// Bytes of all batch buffers there are, in use or held ready; see [`BufferPool`].
+    /// Bytes of all batch buffers there are, in use or held ready; see [`BufferPool`](crate::BufferPool).
     pub buffer_bytes: u64,
     /// Bytes of the batch buffers in use now.
     pub buffer_bytes_live: u64,

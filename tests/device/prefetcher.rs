@@ -271,7 +271,7 @@ fn a_batch_that_does_not_come_in_time_comes_later() {
     let device = Device::new(&memory, 1);
     let stuck = Stuck::new(6, 2);
     let builder = Loader::builder(stuck.clone()).batch_size(2).num_workers(1).prefetch_batches(1);
-    let loader = builder.timeout(Duration::from_millis(20)).allocator(memory.clone()).build().unwrap();
+    let loader = builder.timeout(Duration::from_millis(200)).allocator(memory.clone()).build().unwrap();
     let mut prefetcher = loader.epoch().prefetch_to(device.transfer());
     assert_eq!(prefetcher.next().unwrap().unwrap().to_vec(), [0, 1]);
     let Some(Err(error)) = prefetcher.next() else { panic!("sample 2 is stuck") };

@@ -9,7 +9,7 @@ use fast_image_resize::{Filter, FilterType, PixelTrait, ResizeAlg, ResizeOptions
 use super::nearest::{Axis, pick};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::geometry::Part;
-use crate::image::{Image, PaddingMode, Rect, Size};
+use crate::image::{Image, Limits, PaddingMode, Rect, Size};
 use crate::stats::{Stage, timed};
 
 /// How the value between pixels is found (`torchvision.transforms.InterpolationMode`).
@@ -97,7 +97,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`](crate::image::Limits) allow by default.
+    /// If the image or `size` is empty, or `size` has more pixels than [`Limits`] allow by default.
     pub fn resize(&self, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         self.resized_crop(Rect::all(self.size()), size, resampling)
     }
@@ -111,13 +111,15 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If `rect` or `size` is empty, or has more pixels than [`Limits`](crate::image::Limits) allow by default.
+    /// If `rect` or `size` is empty, or has more pixels than [`Limits`] allow by default.
     pub fn resized_crop(&self, rect: Rect, size: impl Into<Size>, resampling: impl Into<Resampling>) -> Result<Image> {
         let (size, resampling) = (size.into(), resampling.into());
         if rect.is_empty() || Rect::all(size).is_empty() {
             let problem = format!("cannot resample {} to {size}: neither may be empty", rect.size());
             return Err(Error::new(ErrorKind::Decode, problem));
         }
+        // Before there are tables for each row and column.
+        Limits::default().check(size)?;
         if rect.size() == size {
             return self.crop(rect);
         }

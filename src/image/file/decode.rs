@@ -1,12 +1,13 @@
 //! From the bytes of a file to pixels. Nothing in the file is believed before it is checked.
 
+use std::fmt::{self, Write};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::header::Header;
-use super::jpeg;
+use super::{jpeg, tiff, webp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ColorMode, DecodeOptions, Image, Size};
 use crate::stats::{Stage, timed};
@@ -58,8 +59,13 @@ pub(super) fn contradiction(first: Size, then: Size) -> Error {
 /// What a file may have beside its pixels: a colour profile, say.
 pub(super) const METADATA: u64 = 4 << 20;
 
-/// A decoder that allocates no more than so many bytes.
+/// A decoder that allocates no more than so many bytes, as far as it knows.
 pub(super) fn decoder(bytes: &[u8], format: ImageFormat, allowed: u64) -> Result<impl ImageDecoder> {
+    match format {
+        ImageFormat::Tiff => tiff::check_tags(bytes)?,
+        ImageFormat::WebP => webp::check_frames(bytes)?,
+        _ => {}
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes));
     reader.set_format(format);
     let mut limits = image::Limits::default();
@@ -115,6 +121,36 @@ fn failed(format: ImageFormat) -> impl Fn(ImageError) -> Error {
     let name = format.extensions_str().first().copied().unwrap_or("file").to_uppercase();
     move |source| {
         let kind = if matches!(source, ImageError::Limits(_)) { ErrorKind::Limit } else { ErrorKind::Decode };
-        Error::new(kind, format!("cannot decode the {name}")).with_source(source)
+        let problem = format!("cannot decode the {name}");
+        match Excerpt::of(&source) {
+            None => Error::new(kind, problem).with_source(source),
+            // It quotes the file, of which this may be all.
+            Some(text) => Error::new(kind, format!("{problem}: {text}…")),
+        }
+    }
+}
+
+/// The beginning of a text that may be of any length.
+struct Excerpt(String);
+
+impl Excerpt {
+    const MOST: usize = 500;
+
+    /// `None` if the text is not longer than an excerpt.
+    fn of(text: &impl fmt::Display) -> Option<String> {
+        let mut excerpt = Excerpt(String::new());
+        write!(excerpt, "{text}").is_err().then_some(excerpt.0)
+    }
+}
+
+impl fmt::Write for Excerpt {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.0.len() + character.len_utf8() > Self::MOST {
+                return Err(fmt::Error);
+            }
+            self.0.push(character);
+        }
+        Ok(())
     }
 }

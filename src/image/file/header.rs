@@ -5,6 +5,7 @@ use image::{ImageDecoder, ImageFormat};
 use super::decode::{METADATA, decoder, without_panic};
 use super::jpeg;
 use super::orientation::Orientation;
+use super::webp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{DecodeOptions, Size};
 
@@ -68,24 +69,11 @@ fn of_png(bytes: &[u8]) -> Option<(Size, Orientation)> {
     Some((size?, orientation))
 }
 
-/// The EXIF data of a WebP file: a chunk behind the pixels.
-fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
-    let mut at = 12; // behind RIFF, its length, and WEBP
-    loop {
-        let length = u32::from_le_bytes(bytes.get(at + 4..at + 8)?.try_into().ok()?) as usize;
-        if &bytes[at..at + 4] == b"EXIF" {
-            let data = bytes.get(at + 8..at.checked_add(8)?.checked_add(length)?)?;
-            return Some(data.strip_prefix(b"Exif\0\0").unwrap_or(data));
-        }
-        at = at.checked_add(8)?.checked_add(length)?.checked_add(length % 2)?;
-    }
-}
-
 fn of_other(bytes: &[u8], format: ImageFormat) -> Result<(Size, Orientation)> {
     let mut decoder = decoder(bytes, format, METADATA)?;
     let (width, height) = decoder.dimensions();
     let orientation = match format {
-        ImageFormat::WebP => webp_exif(bytes).map_or_else(Orientation::default, Orientation::from_exif),
+        ImageFormat::WebP => webp::exif(bytes).map_or_else(Orientation::default, Orientation::from_exif),
         // One that cannot be read is none: the pixels may be fine, and if not, they say so.
         _ => decoder.orientation().map_or_else(|_| Orientation::default(), Orientation::from),
     };

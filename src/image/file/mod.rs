@@ -6,6 +6,8 @@ mod jpeg;
 mod lazy;
 mod options;
 mod orientation;
+mod tiff;
+mod webp;
 
 pub use lazy::LazyImage;
 pub use options::{ColorMode, DecodeOptions, JpegDecoder, Limits};

@@ -11,6 +11,31 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ColorMode, DecodeOptions, Image, Size};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
+    // Where a marker comes amid the rows, the decoder may take that for the end of the file and leave the rest as it was:
+    // pixels of an image before. It writes from the top, so the last row tells. If that is what it was filled with, then
+    // either by chance or not at all: another filling decides.
+    let mut image = decode_over(0x5a, bytes, options)?;
+    if last_row(&mut image).iter().all(|&value| value == 0x5a) {
+        image = decode_over(0xa5, bytes, options)?;
+        if last_row(&mut image).iter().all(|&value| value == 0xa5) {
+            return Err(refused("its data end before the last row"));
+        }
+    }
+    if image.channels() == 4 {
+        image = image.recolored(rgb_of_inks)?;
+    }
+    in_mode(image, options.color_mode)
+}
+
+fn last_row(image: &mut Image) -> &mut [u8] {
+    let row = image.width() * image.channels();
+    let pixels = image.pixels_mut();
+    let start = pixels.len() - row;
+    &mut pixels[start..]
+}
+
+/// Grey, RGB, or four inks, over memory whose last row is `filling`.
+fn decode_over(filling: u8, bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
     let failed = |source| Error::new(ErrorKind::Decode, "cannot decode the JPEG").with_source(source);
     let settings = DecoderOptions::default()
         // Damaged data is an error, and not a picture whose lower half is grey.
@@ -36,9 +61,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Image> {
     if decoder.output_buffer_size() != Some(image.pixels().len()) {
         return Err(refused("its colours cannot be converted to RGB"));
     }
+    last_row(&mut image).fill(filling);
     decoder.decode_into(image.pixels_mut()).map_err(failed)?;
-    if colors == ColorSpace::CMYK {
-        image = image.recolored(rgb_of_inks)?;
-    }
-    in_mode(image, options.color_mode)
+    Ok(image)
 }

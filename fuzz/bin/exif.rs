@@ -1,0 +1,3 @@
+#![no_main]
+
+sutler_fuzz::fuzz!(exif);
