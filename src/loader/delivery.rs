@@ -222,7 +222,7 @@ mod tests {
             made: values.iter().map(|&value| Ok(value).into()).collect::<Vec<Made<i32>>>(),
         };
         for in_order in [true, false] {
-            let (_sender, receiver) = crossbeam_channel::unbounded();
+            let (_sender, receiver) = crate::sync::channel::unbounded();
             let mut delivery = Delivery::new(receiver, in_order);
             let take = |delivery: &mut Delivery<i32>| {
                 std::iter::from_fn(|| delivery.pop()).map(|(_, made)| made.result.unwrap().unwrap()).collect::<Vec<_>>()

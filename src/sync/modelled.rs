@@ -240,8 +240,22 @@ impl ThreadPool {
         None
     }
 
-    pub(crate) fn broadcast<R>(&self, _run: impl Fn(rayon::BroadcastContext<'_>) -> R) -> Vec<R> {
+    /// Whichever worker comes first is the first, and the only one that `run` has anything for.
+    pub(crate) fn spawn_broadcast(&self, run: impl Fn(BroadcastContext) + Send + 'static) {
+        self.spawn_fifo(move || run(BroadcastContext));
+    }
+
+    pub(crate) fn broadcast<R>(&self, _run: impl Fn(BroadcastContext) -> R) -> Vec<R> {
         unimplemented!("models have no worker_init_fn")
+    }
+}
+
+/// What tells the first worker who it is.
+pub(crate) struct BroadcastContext;
+
+impl BroadcastContext {
+    pub(crate) fn index(&self) -> usize {
+        0
     }
 }
 

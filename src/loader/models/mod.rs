@@ -114,7 +114,7 @@ where
     let num_workers = Arc::new(atomic::AtomicUsize::new(2));
     let shared = Shared {
         collate,
-        pace: Pace::new(num_workers, Ahead::Batches(2), None),
+        pace: Pace::new(num_workers, 2, Ahead::Batches(2), None),
         buffers: BufferPool::new(1),
         counters: Arc::new(Counters::default()),
         tuning: None,
