@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::indexed::Data;
-use super::line::Shared;
 use super::orders::Orders;
 use super::settings::{Ordering, Seeding, Settings};
+use super::shared::Shared;
 use super::watch::Watch;
 use super::{Loader, NumWorkers, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};

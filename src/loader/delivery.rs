@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::line::{Finished, Line, Shared, Source, discard};
+use super::guard::discard;
+use super::line::{Finished, Line};
 use super::lot::HELD_UP;
+use super::shared::Shared;
+use super::source::Source;
 use super::tuner::Tuning;
 use crate::collate::Collate;
 use crate::error::Result;

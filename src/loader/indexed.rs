@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::last::Last;
-use super::line::{Line, Load, Source};
+use super::line::Line;
 use super::pace::Job;
+use super::source::{Load, Source};
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::Dataset;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
-use super::line::{Finished, Line, discard, guarded};
+use super::guard::{discard, guarded};
+use super::line::{Finished, Line};
 use super::pace::{Ahead, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
 use super::watch::SampleName;

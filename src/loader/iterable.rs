@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::delivery::{Clock, Delivery};
 use super::intake::{Intake, Progress, shards_of};
-use super::line::{Line, Shared};
+use super::line::Line;
+use super::shared::Shared;
 use super::state::Unit;
 use super::streamed::Streamed;
 use super::watch::Watch;

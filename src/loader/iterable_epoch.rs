@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::LoaderState;
 use super::delivery::{Clock, Delivery};
 use super::intake::Intake;
-use super::line::Shared;
+use super::shared::Shared;
 use super::watch::timed_out;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;

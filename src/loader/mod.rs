@@ -1,11 +1,14 @@
 //! The loader: what is set once (`Loader`), what runs (`Epoch`), what the workers do (`line`).
 
+mod assembly;
 mod bad;
 mod builder;
 mod delivery;
 mod epoch;
 mod feed;
+mod filling;
 mod gate;
+mod guard;
 mod indexed;
 mod intake;
 mod iterable;
@@ -17,6 +20,7 @@ mod mark;
 mod masked;
 #[cfg(all(loom, test))]
 mod models;
+mod naming;
 mod num_workers;
 mod on_error;
 mod orders;
@@ -24,6 +28,8 @@ mod pace;
 mod patience;
 mod quarantine_text;
 mod settings;
+mod shared;
+mod source;
 mod state;
 mod state_text;
 mod streamed;
@@ -39,9 +45,9 @@ pub use builder::LoaderBuilder;
 pub use epoch::Epoch;
 pub use feed::Feed;
 pub(crate) use feed::Stop;
+pub(crate) use guard::guarded;
 pub use iterable::{Iterable, IterableLoader};
 pub use iterable_epoch::IterableEpoch;
-pub(crate) use line::guarded;
 pub(crate) use mark::Mark;
 pub use masked::Masked;
 pub use num_workers::NumWorkers;
@@ -57,8 +63,8 @@ use crate::quarantine::Quarantine;
 use crate::sampler::Batches;
 use crate::stats::Stats;
 use indexed::Data;
-use line::Shared;
 use orders::Orders;
+use shared::Shared;
 
 /// Loads batches of a dataset, epoch after epoch (`torch.utils.data.DataLoader`).
 ///

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::WorkerPool;
-use super::line::guarded;
+use super::guard::guarded;
 use crate::error::Result;
 use crate::sampler::{BatchSampler, Batches, Distributed};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::line::{Load, Source};
+use super::source::{Load, Source};
 use super::watch::SampleName;
 use crate::dataset::IterableDataset;
 use crate::error::Result;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use super::line::{discard, guarded};
+use super::guard::{discard, guarded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::sync::{ThreadPool, ThreadPoolBuilder, atomic::AtomicUsize};

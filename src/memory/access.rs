@@ -7,7 +7,7 @@
 pub(super) use modelled::Access;
 
 #[cfg(not(loom))]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Access;
 
 #[cfg(not(loom))]

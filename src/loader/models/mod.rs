@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::bad::{BadSamples, Made};
-use super::line::{Finished, Line, Load, Shared, Source};
+use super::line::{Finished, Line};
 use super::pace::{Ahead, Pace};
+use super::shared::Shared;
+use super::source::{Load, Source};
 use super::watch::SampleName;
 use super::{OnError, WorkerPool};
 use crate::collate::{Collate, Stack};
