@@ -13,7 +13,7 @@ SECONDS = 600
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
 .PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc loom tsan asan miri memory fuzz
-.PHONY: known-gaps soak deny minimal-versions msrv public-api
+.PHONY: soak deny minimal-versions msrv public-api
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
@@ -40,7 +40,6 @@ help:
 	@echo '                                Miri, where a nightly toolchain has them'
 	@echo 'make soak [SECONDS=600]         loaders of every configuration over data with faults in it, for ten minutes;'
 	@echo '                                SEED=N ROUND=N as a failure prints them: that round, again and again'
-	@echo 'make known-gaps                 tests of what is not kept to yet, which fail'
 	@echo 'make deny                       licences, versions, sources and advisories of the dependencies, and how many there are'
 	@echo 'make minimal-versions           the tests, with the oldest versions that Cargo.toml allows'
 	@echo 'make msrv                       is the Rust that Cargo.toml declares enough?'
@@ -122,9 +121,6 @@ asan:
 
 miri:
 	@scripts/miri.sh $(ARGS)
-
-known-gaps:
-	cargo test --locked --test faults -- --ignored
 
 soak:
 	@SUTLER_SOAK_SECONDS='$(SECONDS)' $(if $(SEED),SUTLER_SOAK_SEED='$(SEED)') $(if $(ROUND),SUTLER_SOAK_ROUND='$(ROUND)') \

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use super::WorkerPool;
 use super::bad::Made;
 use super::guard::discard;
-use super::line::{Finished, Line};
+use super::line::Finished;
 use super::lot::HELD_UP;
 use super::shared::Shared;
-use super::source::Source;
 use super::tuner::Tuning;
-use crate::collate::Collate;
 use crate::error::Result;
 use crate::stats::Counters;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
@@ -124,24 +122,21 @@ impl<B> Delivery<B> {
         self.finished.try_recv().ok()
     }
 
-    /// Waits for the workers of a line to finish something, until `deadline` at the longest.
-    pub(super) fn wait<S, C>(
+    /// Waits for the workers to finish something, until `deadline` at the longest. Where nothing comes for long, it has
+    /// `help_out` take over what workers have in hand.
+    pub(super) fn wait(
         &self,
-        line: &Arc<Line<S, C>>,
         workers: &WorkerPool,
         deadline: Option<Instant>,
-    ) -> Option<Finished<B>>
-    where
-        S: Source,
-        C: Collate<S::Sample, Batch = B> + 'static,
-    {
+        help_out: impl Fn(),
+    ) -> Option<Finished<B>> {
         loop {
             let soon = Instant::now() + HELD_UP;
             let until = deadline.map_or(soon, |deadline| deadline.min(soon));
             match workers.receive(&self.finished, Some(until)) {
                 Ok(finished) => return Some(finished),
                 Err(RecvTimeoutError::Timeout) if deadline == Some(until) => return None,
-                Err(RecvTimeoutError::Timeout) => line.help_out(),
+                Err(RecvTimeoutError::Timeout) => help_out(),
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
             }
         }

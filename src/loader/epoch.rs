@@ -278,7 +278,7 @@ where
         let deadline = self.timeout.and_then(|timeout| from.checked_add(timeout));
         while !self.delivery.is_ready() && !self.line.is_cancelled() {
             let finished = match &self.line.workers {
-                Some(workers) => self.delivery.wait(&self.line, workers, deadline),
+                Some(workers) => self.delivery.wait(workers, deadline, || self.line.help_out()),
                 None => {
                     let next = self.delivery.delivered().count();
                     Some(self.line.make_one(next, &self.batches().run(next)))

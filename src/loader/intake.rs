@@ -40,7 +40,12 @@ struct Lane<I: IterableDataset> {
     reader: Reader<I::Records>,
     /// What was read and not yet dealt out. An error is the last.
     records: VecDeque<Result<I::Record>>,
+    /// Where its reader puts down one record after another, so that none of them waits for one behind it.
+    desk: Arc<Desk<I::Record>>,
 }
+
+/// Records as they are read.
+struct Desk<R>(Mutex<VecDeque<Result<R>>>);
 
 enum Reader<R> {
     Closed,
@@ -51,13 +56,14 @@ enum Reader<R> {
 }
 
 /// A reader to be read on.
-struct Reading<R> {
+struct Reading<I: IterableDataset> {
     shard: usize,
     /// How many records were read,
     read: usize,
     /// and how many to read now.
     chunk: usize,
-    reader: Reader<R>,
+    reader: Reader<I::Records>,
+    desk: Arc<Desk<I::Record>>,
 }
 
 struct Rotation<I: IterableDataset> {
@@ -159,8 +165,14 @@ where
         }
     }
 
+    /// Has batches made of what was read so far, whatever a reader is held up by, and takes over batches that are held up.
+    pub(super) fn help_out(self: &Arc<Self>) {
+        self.line.help_out();
+        self.pump();
+    }
+
     /// A worker's job: reads on in a shard.
-    fn run_reader(self: Arc<Self>, reading: Reading<I::Records>) {
+    fn run_reader(self: Arc<Self>, reading: Reading<I>) {
         if self.line.is_cancelled() {
             return;
         }
@@ -201,23 +213,22 @@ where
     }
 
     /// The readers that should read on now.
-    fn take_readers(&self, rotation: &mut Rotation<I>, window: usize) -> Vec<Reading<I::Records>> {
+    fn take_readers(&self, rotation: &mut Rotation<I>, window: usize) -> Vec<Reading<I>> {
         if rotation.batches - self.delivered.load(Relaxed) >= window {
             return Vec::new();
         }
         let chunk = self.chunk(rotation.lanes.len());
-        let due =
-            |lane: &&mut Lane<I>| lane.records.len() < chunk && matches!(lane.reader, Reader::Closed | Reader::Open(_));
+        let due = |lane: &&mut Lane<I>| lane.len() < chunk && matches!(lane.reader, Reader::Closed | Reader::Open(_));
         rotation.lanes.iter_mut().filter(due).map(|lane| lane.send_away(chunk)).collect()
     }
 
-    /// Reads some records of a shard and puts them, and the reader, back in its lane.
-    fn read(&self, Reading { shard, read, chunk, reader }: Reading<I::Records>) {
+    /// Reads some records of a shard, and puts the reader back in its lane.
+    fn read(&self, Reading { shard, read, chunk, reader, desk }: Reading<I>) {
         let shift = Shift::start();
         let Streamed { dataset, epoch, .. } = &self.line.source;
         let watch = self.line.shared.watch.as_ref();
         let begin = |index| watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index }));
-        let mut records = VecDeque::new();
+        let mut records = 0;
         let mut reader = match reader {
             Reader::Open(reader) => Ok(reader),
             _ => guarded("opening the shard", || {
@@ -227,13 +238,11 @@ where
         };
         let outcome = guarded("reading the shard", || {
             let Ok(reader) = &mut reader else { return Ok(false) };
-            while records.len() < chunk && !self.line.is_cancelled() {
-                let _watched = begin(read + records.len());
-                match reader.next() {
-                    Some(Ok(record)) => records.push_back(Ok(record)),
-                    Some(Err(error)) => return Err(error),
-                    None => return Ok(false),
-                }
+            while records < chunk && !self.line.is_cancelled() {
+                let _watched = begin(read + records);
+                let Some(record) = reader.next() else { return Ok(false) };
+                desk.records().push_back(Ok(record?));
+                records += 1;
             }
             Ok(true)
         });
@@ -246,13 +255,13 @@ where
             }
             (Err(error), _) => (Reader::Exhausted, Some(error)),
         };
-        self.reading.measured(records.len(), shift.elapsed());
+        self.reading.measured(records, shift.elapsed());
         self.line.count(0, shift);
+        desk.records().extend(error.map(|error| Err(error.with_worker(self.line.worker()))));
         let mut rotation = self.rotation();
-        let Some(lane) = rotation.lanes.iter_mut().find(|lane| lane.shard == shard) else { return };
-        lane.reader = reader;
-        lane.records.append(&mut records);
-        lane.records.extend(error.map(|error| Err(error.with_worker(self.line.worker()))));
+        if let Some(lane) = rotation.lanes.iter_mut().find(|lane| lane.shard == shard) {
+            lane.reader = reader;
+        }
     }
 
     /// Deals records to batches for as long as the one whose turn it is has been read; gives the batches that are complete.
@@ -273,7 +282,7 @@ where
                 self.line.deliver(Finished::nothing(rotation.batches));
                 break;
             };
-            let record = lane.records.pop_front();
+            let record = lane.next();
             let is_through = match &record {
                 Some(record) => record.is_err(),
                 None if matches!(lane.reader, Reader::Exhausted) => true,
@@ -334,12 +343,32 @@ where
 
 impl<I: IterableDataset> Lane<I> {
     fn closed(shard: usize) -> Self {
-        Lane { shard, dealt: 0, reader: Reader::Closed, records: VecDeque::new() }
+        let desk = Arc::new(Desk(Mutex::default()));
+        Lane { shard, dealt: 0, reader: Reader::Closed, records: VecDeque::new(), desk }
     }
 
-    fn send_away(&mut self, chunk: usize) -> Reading<I::Records> {
+    fn send_away(&mut self, chunk: usize) -> Reading<I> {
+        let read = self.dealt + self.len();
         let reader = std::mem::replace(&mut self.reader, Reader::Away);
-        Reading { shard: self.shard, read: self.dealt + self.records.len(), chunk, reader }
+        Reading { shard: self.shard, read, chunk, reader, desk: Arc::clone(&self.desk) }
+    }
+
+    /// How many records were read and not yet dealt out.
+    fn len(&self) -> usize {
+        self.records.len() + self.desk.records().len()
+    }
+
+    fn next(&mut self) -> Option<Result<I::Record>> {
+        if self.records.is_empty() {
+            std::mem::swap(&mut self.records, &mut *self.desk.records());
+        }
+        self.records.pop_front()
+    }
+}
+
+impl<R> Desk<R> {
+    fn records(&self) -> MutexGuard<'_, VecDeque<Result<R>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

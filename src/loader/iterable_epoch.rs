@@ -101,7 +101,7 @@ where
                 return Outcome::Over;
             }
             let finished = match &self.intake.line.workers {
-                Some(workers) => self.delivery.wait(&self.intake.line, workers, deadline),
+                Some(workers) => self.delivery.wait(workers, deadline, || self.intake.help_out()),
                 None => Some(self.intake.step()),
             };
             match finished {

@@ -8,7 +8,7 @@ pub(super) use modelled::Access;
 
 #[cfg(not(loom))]
 #[derive(Clone, Default)]
-pub(super) struct Access;
+pub(super) struct Access(());
 
 #[cfg(not(loom))]
 impl Access {
