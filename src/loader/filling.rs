@@ -91,35 +91,15 @@ where
         failed_at: &impl Fn() -> usize,
         loaded: &Cell<usize>,
     ) -> Result<(), Stopped> {
-        let Shared { collate, watch, counters, pace, .. } = &*self.shared;
-        let is_timed = pace.has_costly_samples();
-        let (start, end) = (slots.start, slots.end);
+        let Range { start, end } = slots;
         let current = Cell::new(start);
-        let filled = catch_unwind(AssertUnwindSafe(|| {
-            let samples = self.source.loads(work);
-            for slot in slots {
-                current.set(slot);
-                if self.is_cancelled() || slot > failed_at() {
-                    return Ok(false);
-                }
-                let _watched = watch.as_ref().map(|watch| watch.begin(self.source.name(work, slot)));
-                let begun = is_timed.then(Instant::now);
-                match samples.load(slot) {
-                    Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
-                    Err(error) => return Err((!error.is_shortage(), error)),
-                }
-                if let Some(begun) = begun {
-                    counters.slowest.note(begun.elapsed(), || {
-                        let SampleName { shard, index } = self.source.name(work, slot);
-                        (shard, index)
-                    });
-                }
-            }
-            current.set(end);
-            Ok(true)
+        let is_watched = self.shared.watch.is_some() || self.shared.pace.has_costly_samples();
+        let filled = catch_unwind(AssertUnwindSafe(|| match is_watched {
+            true => self.load::<true>(part, work, &current, end, failed_at),
+            false => self.load::<false>(part, work, &current, end, failed_at),
         }));
-        loaded.set(loaded.get() + current.get() - start);
         let slot = current.get();
+        loaded.set(loaded.get() + slot - start);
         let (is_bad, error) = match filled {
             Ok(Ok(true)) => return Ok(()),
             Ok(Ok(false)) => (false, Error::new(ErrorKind::Other, "given up")),
@@ -127,6 +107,43 @@ where
             Err(panic) => (true, self.with_sample(panicked("loading the sample", panic), work, slot)),
         };
         Err(Stopped { slot, error, is_bad })
+    }
+
+    /// Loads the samples for the slots from `current` to `end`; false, if nobody needs the rest any more. An error comes with
+    /// whether its sample is to blame.
+    ///
+    /// Who loads what and for how long is noted if it is `WATCHED`. Beside the cheapest samples, even asking would count.
+    fn load<const WATCHED: bool>(
+        &self,
+        part: &mut C::Part,
+        work: &S::Work,
+        current: &Cell<usize>,
+        end: usize,
+        failed_at: &impl Fn() -> usize,
+    ) -> Result<bool, (bool, Error)> {
+        let Shared { collate, watch, counters, .. } = &*self.shared;
+        let samples = self.source.loads(work);
+        for slot in current.get()..end {
+            current.set(slot);
+            if self.is_cancelled() || slot > failed_at() {
+                return Ok(false);
+            }
+            let watch = watch.as_ref().filter(|_| WATCHED);
+            let _watched = watch.map(|watch| watch.begin(self.source.name(work, slot)));
+            let begun = WATCHED.then(Instant::now);
+            match samples.load(slot) {
+                Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
+                Err(error) => return Err((!error.is_shortage(), error)),
+            }
+            if let Some(begun) = begun {
+                counters.slowest.note(begun.elapsed(), || {
+                    let SampleName { shard, index } = self.source.name(work, slot);
+                    (shard, index)
+                });
+            }
+        }
+        current.set(end);
+        Ok(true)
     }
 
     /// Puts another sample in the place of that for `slot`, which failed with `error`.
