@@ -85,12 +85,15 @@ impl DerefMut for Scratch {
     }
 }
 
-/// The contents of a file.
-pub(crate) fn read_file(path: &Path) -> io::Result<Scratch> {
-    let (mut file, size) = file::open(path)?;
-    let bytes = read_to_end(&mut file, size)?;
+/// The contents of a file; `None` if that is more than `most` bytes.
+pub(crate) fn read_file(path: &Path, most: u64) -> io::Result<Option<Scratch>> {
+    let (file, size) = file::open(path)?;
+    if size > most {
+        return Ok(None);
+    }
+    let bytes = read_to_end(&mut file.take(most.saturating_add(1)), size)?;
     has_read(bytes.len);
-    Ok(bytes)
+    Ok(Some(bytes).filter(|bytes| bytes.len as u64 <= most))
 }
 
 /// What there is up to the end. The `size` is only a hint (files grow and shrink, and those of /proc say 0), and no
@@ -151,7 +154,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sutler-scratch-{}", std::process::id()));
         for len in [0, 1, 5000, 100] {
             std::fs::write(&path, vec![7; len]).unwrap();
-            assert_eq!(*read_file(&path).unwrap(), vec![7; len]);
+            assert_eq!(*read_file(&path, len as u64).unwrap().unwrap(), vec![7; len]);
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -7,11 +7,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-use sutler::image::{DecodeOptions, LazyImage};
+use sutler::image::{DecodeOptions, LazyImage, Limits};
 use sutler::{ErrorKind, Idx, ImageFolder};
 
 use crate::alone::{again_within, alone, passed, to_run};
-use crate::folder::{Folder, at_once, epoch, error_of, loader, system_code};
+use crate::folder::{Folder, at_once, epoch, error_of, loader, number, system_code};
 
 /// Or this machine would have none left, should `/dev/zero` be read after all.
 const LITTLE_MEMORY: &str = "-v 4000000";
@@ -84,6 +84,46 @@ fn what_is_no_regular_file_is_no_idx_file_and_no_image_either() {
             assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*path)), "{error}");
             assert!(error.to_string().contains(&format!("it is {what}, ")), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_huge_file_is_refused_before_it_is_read_and_the_other_samples_arrive() {
+    if alone().is_none() {
+        let name = "refused::a_huge_file_is_refused_before_it_is_read_and_the_other_samples_arrive";
+        return passed(&again_within(LITTLE_MEMORY, name, "").output().unwrap());
+    }
+    let folder = Folder::of(4);
+    let path = folder.path("a/0002.ppm");
+    // One hole, which takes no room on the disk.
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let files = folder.open().unwrap();
+    let results = at_once(move || epoch(&loader(files, 2)));
+    let text = error_of(&results[2], 2, &path);
+    assert!(text.ends_with("the file exceeds the limit of 1073741824 bytes (Limits::max_file_bytes)"), "{text}");
+    assert_eq!(results[2].as_ref().unwrap_err().kind(), ErrorKind::Limit);
+    for index in [0, 1, 3] {
+        assert_eq!(*results[index].as_ref().unwrap(), index as i64);
+    }
+}
+
+#[test]
+fn a_file_of_as_many_bytes_as_it_may_have_is_read() {
+    let folder = Folder::of(1);
+    let path = folder.path("a/0000.ppm");
+    let bytes = fs::metadata(&path).unwrap().len();
+    let open = |most| LazyImage::open(&path, &DecodeOptions::default().limits(Limits::default().max_file_bytes(most)));
+    for most in [bytes, bytes + 1, u64::MAX] {
+        assert_eq!(number(&open(most).unwrap().decode().unwrap()), 0);
+    }
+    for most in [bytes - 1, 0] {
+        assert_eq!(open(most).map(drop).unwrap_err().kind(), ErrorKind::Limit);
+    }
+    // Of a file that says that it is empty, the bytes count that come.
+    #[cfg(target_os = "linux")]
+    for most in [0, 2] {
+        let options = DecodeOptions::default().limits(Limits::default().max_file_bytes(most));
+        assert_eq!(LazyImage::open("/proc/self/maps", &options).map(drop).unwrap_err().kind(), ErrorKind::Limit);
     }
 }
 

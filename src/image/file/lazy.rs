@@ -60,8 +60,14 @@ impl LazyImage {
     pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let read = || {
-            let bytes = timed(Stage::Read, || read_file(path)).map_err(|source| unreadable(path, source))?;
-            Self::of(bytes, options)
+            let most = options.limits.max_file_bytes;
+            match timed(Stage::Read, || read_file(path, most)).map_err(|source| unreadable(path, source))? {
+                Some(bytes) => Self::of(bytes, options),
+                None => Err(Error::new(
+                    ErrorKind::Limit,
+                    format!("the file exceeds the limit of {most} bytes (Limits::max_file_bytes)"),
+                )),
+            }
         };
         read().map_err(|error| error.with_path(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())))
     }

@@ -129,11 +129,13 @@ pub struct Limits {
     pub max_pixels: usize,
     /// The most scans a progressive JPEG may have (default: 64): each costs a pass over the whole image.
     pub max_scans: usize,
+    /// The most bytes a file may have to be read (default: 1 GiB, six bytes for each of the default's pixels).
+    pub max_file_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_pixels: 178_956_970, max_scans: 64 }
+        Limits { max_pixels: 178_956_970, max_scans: 64, max_file_bytes: 1 << 30 }
     }
 }
 
@@ -147,6 +149,12 @@ impl Limits {
     /// The most scans a progressive JPEG may have.
     pub fn max_scans(mut self, scans: usize) -> Self {
         self.max_scans = scans;
+        self
+    }
+
+    /// The most bytes a file may have to be read.
+    pub fn max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = bytes;
         self
     }
 
