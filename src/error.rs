@@ -32,6 +32,8 @@ struct Inner {
     index: Option<usize>,
     shard: Option<usize>,
     batch: Vec<usize>,
+    /// The shard that each of the batch is in, if it is in one.
+    shards: Vec<usize>,
     path: Option<PathBuf>,
     worker: Option<usize>,
     slot: Option<usize>,
@@ -95,6 +97,7 @@ impl Error {
             index: None,
             shard: None,
             batch: Vec::new(),
+            shards: Vec::new(),
             path: None,
             worker: None,
             slot: None,
@@ -147,9 +150,10 @@ impl Error {
         self
     }
 
-    /// Adds the indices of the batch concerned, where no single sample is to blame.
-    pub(crate) fn with_batch(mut self, indices: Vec<usize>) -> Self {
-        self.0.batch = indices;
+    /// Adds the samples of the batch concerned, where no single one is to blame: their indices, and shards if they are in any.
+    pub(crate) fn with_batch(mut self, samples: impl Iterator<Item = (Option<usize>, usize)> + Clone) -> Self {
+        self.0.batch = samples.clone().map(|(_, index)| index).collect();
+        self.0.shards = samples.filter_map(|(shard, _)| shard).collect();
         self
     }
 
@@ -273,9 +277,9 @@ impl fmt::Display for Error {
         match (self.0.index, &self.0.path) {
             (Some(_), Some(path)) => write!(f, " ({}): ", path.display())?,
             (Some(_), None) => f.write_str(": ")?,
-            (None, None) if !self.0.batch.is_empty() => write!(f, "batch of {}: ", Indices(&self.0.batch))?,
+            (None, None) if !self.0.batch.is_empty() => write!(f, "batch of {}: ", Samples(&self.0))?,
             (None, Some(path)) if !self.0.batch.is_empty() => {
-                write!(f, "batch of {} ({}): ", Indices(&self.0.batch), path.display())?;
+                write!(f, "batch of {} ({}): ", Samples(&self.0), path.display())?;
             }
             (None, Some(path)) => write!(f, "{}: ", path.display())?,
             (None, None) => {}
@@ -301,16 +305,22 @@ impl fmt::Display for Cause<'_> {
     }
 }
 
-/// A list of indices, short enough for a message.
-struct Indices<'a>(&'a [usize]);
+/// The samples of a batch, short enough for a message.
+struct Samples<'a>(&'a Inner);
 
-impl fmt::Display for Indices<'_> {
+impl fmt::Display for Samples<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 16;
-        match self.0 {
-            [index] => write!(f, "sample {index}"),
-            indices if indices.len() <= SHOWN => write!(f, "samples {indices:?}"),
-            indices => write!(f, "{} samples, the first {:?}", indices.len(), &indices[..SHOWN]),
+        let Inner { batch, shards, .. } = self.0;
+        match batch[..] {
+            [index] => write!(f, "sample {index}")?,
+            _ if batch.len() <= SHOWN => write!(f, "samples {batch:?}")?,
+            _ => write!(f, "{} samples, the first {:?}", batch.len(), &batch[..SHOWN])?,
+        }
+        match shards[..] {
+            [] => Ok(()),
+            [shard, ..] if shards.iter().all(|&other| other == shard) => write!(f, " of shard {shard}"),
+            _ => write!(f, " of shards {:?}", &shards[..shards.len().min(SHOWN)]),
         }
     }
 }
@@ -372,6 +382,22 @@ mod tests {
     fn an_error_is_one_pointer() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn text_of_a_batch_names_its_first_samples_and_the_shards_that_they_are_in() {
+        let text =
+            |samples: &[(Option<usize>, usize)]| Error::msg("no").with_batch(samples.iter().copied()).to_string();
+        assert_eq!(text(&[(None, 4)]), "batch of sample 4: no");
+        assert_eq!(text(&[(None, 4), (None, 0)]), "batch of samples [4, 0]: no");
+        assert_eq!(text(&[(Some(2), 4), (Some(2), 5)]), "batch of samples [4, 5] of shard 2: no");
+        assert_eq!(text(&[(Some(2), 4), (Some(3), 0)]), "batch of samples [4, 0] of shards [2, 3]: no");
+        let many: Vec<_> = (0..17).map(|index| (Some(index % 2), index)).collect();
+        assert_eq!(
+            text(&many),
+            "batch of 17 samples, the first [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] of shards \
+             [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]: no"
+        );
     }
 
     #[cfg(unix)]

@@ -258,7 +258,8 @@ where
             }
             if !in_time {
                 let watch = &self.line.shared.watch;
-                return Some(Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name)))));
+                let besides = ", and Epoch::give_up_batch goes on without it";
+                return Some(Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name), besides))));
             }
         }
         let (batch, mut made) = self.delivery.pop().expect("the next batch is ready");

@@ -54,7 +54,7 @@ where
     fn take_patience(&mut self) -> Patience {
         let (line, timeout) = (Arc::clone(&self.line), self.timeout.take());
         Patience::new(self.clock.take(), timeout, move || {
-            timed_out(timeout, &line.shared.watch, |name| line.path(name))
+            timed_out(timeout, &line.shared.watch, |name| line.path(name), "")
         })
     }
 
@@ -124,7 +124,7 @@ where
     fn take_patience(&mut self) -> Patience {
         let (line, timeout) = (Arc::clone(&self.intake.line), self.timeout.take());
         Patience::new(self.clock.take(), timeout, move || {
-            timed_out(timeout, &line.shared.watch, |name| line.path(name))
+            timed_out(timeout, &line.shared.watch, |name| line.path(name), "")
         })
     }
 

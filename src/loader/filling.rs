@@ -136,10 +136,7 @@ where
                 Err(error) => return Err((!error.is_shortage(), error)),
             }
             if let Some(begun) = begun {
-                counters.slowest.note(begun.elapsed(), || {
-                    let SampleName { shard, index } = self.source.name(work, slot);
-                    (shard, index)
-                });
+                counters.slowest.note(begun.elapsed(), || self.source.name(work, slot).parts());
             }
         }
         current.set(end);
@@ -218,7 +215,7 @@ where
                     };
                     self.named(error, name)
                 }
-                None => error.with_batch(names.iter().map(|name| name.index).collect()),
+                None => error.with_batch(names.iter().map(SampleName::parts)),
             }
         }))
     }

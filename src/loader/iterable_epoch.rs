@@ -78,7 +78,7 @@ where
                 Outcome::Over => return None,
                 Outcome::Late => {
                     let line = &self.intake.line;
-                    return Some(Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name)))));
+                    return Some(Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name), ""))));
                 }
             }
         }

@@ -52,8 +52,7 @@ where
     #[cold]
     pub(super) fn with_batch(&self, error: Error, work: &S::Work) -> Error {
         let names = guarded("the order", || Ok(self.names(work, &[])));
-        let indices = names.unwrap_or_default().iter().map(|name| name.index).collect();
-        error.with_batch(indices).with_worker(self.worker())
+        error.with_batch(names.unwrap_or_default().iter().map(SampleName::parts)).with_worker(self.worker())
     }
 
     /// The samples of a batch, as it was made.

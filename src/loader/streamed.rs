@@ -67,8 +67,10 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
 
 /// What a record's draws are keyed by.
 fn place(name: SampleName) -> usize {
-    // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat.
-    name.shard.unwrap_or(0) << 40 | name.index
+    // A shard has fewer than 2^40 records, and there are fewer than 2^24 shards; beyond, draws repeat. (2^20 and 2^12 where
+    // a usize has 32 bits.)
+    const RECORD_BITS: u32 = usize::BITS * 5 / 8;
+    name.shard.unwrap_or(0) << RECORD_BITS | name.index
 }
 
 /// The records of a batch, becoming samples.

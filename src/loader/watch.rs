@@ -31,6 +31,12 @@ pub(super) struct SampleName {
     pub(super) index: usize,
 }
 
+impl SampleName {
+    pub(super) fn parts(&self) -> (Option<usize>, usize) {
+        (self.shard, self.index)
+    }
+}
+
 impl fmt::Display for SampleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.shard {
@@ -88,12 +94,13 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// The error of a batch that did not come in time.
+/// The error of a batch that did not come in time; `besides` is what else can be done about it.
 #[cold]
 pub(super) fn timed_out(
     timeout: Option<Duration>,
     watch: &Option<Watch>,
     path: impl Fn(SampleName) -> Option<PathBuf>,
+    besides: &str,
 ) -> Error {
     let running = watch.as_ref().map(|watch| watch.report(path)).filter(|report| !report.is_empty());
     let running = running.unwrap_or_else(|| {
@@ -104,7 +111,7 @@ pub(super) fn timed_out(
         ErrorKind::Timeout,
         format!(
             "no batch within {timeout:.1?}. Being loaded: {running}. The next call waits for the batch again, a larger \
-             timeout gives it more time, and Epoch::give_up_batch goes on without it"
+             timeout gives it more time{besides}"
         ),
     )
 }
