@@ -209,3 +209,51 @@ fn a_file_of_endless_scans_is_refused() {
     assert!(scans > 3 && within(scans).is_ok());
     assert_eq!(within(scans - 1).unwrap_err().kind(), ErrorKind::Limit);
 }
+
+/// The tables of a JPEG (quantisation or Huffman): where their segments are.
+fn tables(file: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut tables, mut at) = (Vec::new(), 2);
+    while file[at + 1] != 0xda {
+        let end = at + 2 + usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+        if matches!(file[at + 1], 0xdb | 0xc4) {
+            tables.push(at..end);
+        }
+        at = end;
+    }
+    tables
+}
+
+#[test]
+fn a_jpeg_without_tables_of_its_own_is_the_same_whatever_was_decoded_before() {
+    let files: Vec<Vec<u8>> = ["grey.jpg", "cmyk.jpg", "progressive.jpg", "restarts.jpg", "adobe-rgb.jpg"]
+        .iter()
+        .map(|name| fs::read(folder().join(name)).unwrap())
+        .collect();
+    let decode = |file: &[u8]| Image::decode(file, &DecodeOptions::default()).map_err(|error| error.to_string());
+    let mut missing = 0;
+    for file in &files {
+        for table in tables(file) {
+            let lacking = [&file[..table.start], &file[table.end..]].concat();
+            let alone = std::thread::scope(|scope| scope.spawn(|| decode(&lacking)).join().unwrap());
+            for before in &files {
+                decode(before).unwrap();
+                assert!(decode(&lacking) == alone, "{alone:?}");
+            }
+            missing += 1;
+        }
+    }
+    assert!(missing > 10);
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn a_jpeg_without_huffman_tables_has_the_standard_ones_as_in_pillow() {
+    let file = fs::read(folder().join("restarts.jpg")).unwrap();
+    let mut lacking = file.clone();
+    tables(&file).into_iter().rev().filter(|table| file[table.start + 1] == 0xc4).for_each(|table| {
+        lacking.drain(table);
+    });
+    assert!(lacking.len() < file.len() - 400);
+    let decode = |file: &[u8]| Image::decode(file, &DecodeOptions::default()).unwrap();
+    assert_eq!(decode(&lacking), decode(&file));
+}

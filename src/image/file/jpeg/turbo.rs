@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code, reason = "calls into C; each says why it may")]
 
-use std::cell::RefCell;
 use std::ffi::CStr;
 use std::os::raw::c_int;
 
@@ -16,11 +15,6 @@ use crate::image::{ColorMode, DecodeOptions, Image, Rect, Size};
 // The bindings take C's `unsigned long` for it, which is too short on 64-bit Windows.
 const _: () = assert!(size_of::<tj::size_t>() == size_of::<usize>(), "feature turbojpeg is not for this target");
 
-thread_local! {
-    /// One a thread, used again for each image. `None` where the library has no memory for one.
-    static DECOMPRESSOR: RefCell<Option<Decompressor>> = RefCell::new(Decompressor::new());
-}
-
 /// What is wanted of an image of the given size.
 ///
 /// `None` where the library refuses the file: it may be damaged, or of a kind that it does not know, and the other decoder
@@ -30,30 +24,26 @@ thread_local! {
 ///
 /// If memory runs out.
 pub(super) fn decode(bytes: &[u8], size: Size, wanted: Wanted, options: &DecodeOptions) -> Result<Option<Region>> {
-    DECOMPRESSOR.with_borrow_mut(|slot| {
-        let (mut wanted, mut is_lenient) = (wanted, false);
-        loop {
-            let Some(decompressor) = slot else { return Ok(None) };
-            let refusal = match decompressor.header(bytes, is_lenient, options) {
-                Ok(file) if file.size == size => match decompressor.part(bytes, &file, wanted, options)? {
-                    Ok(region) => return Ok(Some(region)),
-                    Err(refusal) => refusal,
-                },
-                // It may have read less than a header, and tell the size of the image before.
-                Ok(_) => Refusal::Fatal,
+    let (mut wanted, mut is_lenient) = (wanted, false);
+    loop {
+        let Some(mut decompressor) = Decompressor::new() else { return Ok(None) };
+        let refusal = match decompressor.header(bytes, is_lenient, options) {
+            Ok(file) if file.size == size => match decompressor.part(bytes, &file, wanted, options)? {
+                Ok(region) => return Ok(Some(region)),
                 Err(refusal) => refusal,
-            };
-            // A refused file leaves the library amid its header, and the next one would be read as what follows.
-            *slot = Decompressor::new();
-            match refusal {
-                // Some files have chroma in unusual proportions, whose blocks are wider than the library believes: it then
-                // refuses a part, and not the whole.
-                Refusal::Fatal if wanted.rect != Rect::all(size) => wanted.rect = Rect::all(size),
-                Refusal::StrayBytes if !is_lenient => is_lenient = true,
-                _ => return Ok(None),
-            }
+            },
+            // It sees another image than whoever read the header.
+            Ok(_) => Refusal::Fatal,
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            // Some files have chroma in unusual proportions, whose blocks are wider than the library believes: it then
+            // refuses a part, and not the whole.
+            Refusal::Fatal if wanted.rect != Rect::all(size) => wanted.rect = Rect::all(size),
+            Refusal::StrayBytes if !is_lenient => is_lenient = true,
+            _ => return Ok(None),
         }
-    })
+    }
 }
 
 /// Why the library does not decode a file.
@@ -119,7 +109,10 @@ struct Target<'a> {
     format: tj::TJPF,
 }
 
-/// A decompressor of the library. It belongs to one thread.
+/// A decompressor of the library, for one image. It belongs to one thread.
+///
+/// Used for another image, it would lend it the tables of those before, wherever a file has none of its own: what such a
+/// file shows would depend on what its worker has met. A new one takes less than a microsecond.
 struct Decompressor(tj::tjhandle);
 
 impl Drop for Decompressor {
@@ -130,6 +123,7 @@ impl Drop for Decompressor {
 }
 
 impl Decompressor {
+    /// `None` if there is no memory for it.
     fn new() -> Option<Self> {
         // SAFETY: takes a number, and returns a handle or null.
         let handle = unsafe { tj::tj3Init(tj::TJINIT_TJINIT_DECOMPRESS as c_int) };
