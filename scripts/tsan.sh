@@ -78,14 +78,15 @@ C
     for name in "$lock" "$wait" "$wait_timeout" "$once" "$leave" "$fetch_sub"; do
         flags="$flags -Clink-arg=-Wl,--wrap=$name"
     done
-    # Between std and itself, and between the test harness and itself: what a thread says when it panics goes into a Vec that
-    # the harness reads.
+    # Between std and itself, and between the test harness and itself: what a thread prints, or says when it panics, goes into a
+    # Vec that the harness reads, and that the last of them frees.
     printf 'race:%s\n' test::run_test test::event std::sys::thread_local std::thread::thread::Inner \
-        'alloc::vec::Vec<u8> as std::io::Write' >"$out/suppressions"
+        'alloc::vec::Vec<u8> as std::io::Write' \
+        'Arc<std::sync::poison::mutex::Mutex<alloc::vec::Vec<u8>>>>::drop_slow' >"$out/suppressions"
 fi
 touch "$out/suppressions"
 
 # Without backtraces, whose tables std shares among threads in its own way.
 RUST_BACKTRACE=0 TSAN_OPTIONS="suppressions=$PWD/$out/suppressions exitcode=66 ${TSAN_OPTIONS:-}" RUSTFLAGS="$flags" \
     cargo +nightly test --locked "${build[@]}" --target "$target" --target-dir "$out" --no-default-features \
-    --test bad_samples --test chaos --test device --test engine --test stragglers "$@"
+    --test bad_samples --test chaos --test device --test engine --test iterable --test stragglers "$@"
