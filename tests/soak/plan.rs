@@ -205,6 +205,10 @@ impl Plan {
         if self.on_error == OnError::Substitute || self.budget.is_some() || self.faults.reading {
             self.faults.transients = 0;
         }
+        // Out of order, what is no batch is known by its indices, which two may have in common where samples come twice.
+        if matches!(self.content, Content::Indexed { order: Ordering::Weighted { .. }, .. }) {
+            self.legs.iter_mut().for_each(|leg| leg.in_order = true);
+        }
         let leg = &self.legs[0];
         if hangs && !self.at_once && leg.ranks.is_none() && leg.workers != Workers::None {
             self.timeout = self.timeout.or(Some(10 * MILLISECOND));
