@@ -342,7 +342,8 @@ fn a_batch_size_beyond_the_data_is_all_in_one_batch() {
 
 #[test]
 fn a_timeout_names_the_record_that_is_being_read_and_loses_nothing() {
-    let data = Shards { slow: Duration::from_millis(120), ..shards([2, 2]) };
+    // Several times what is waited for, so that a busy machine does not see the one without the other.
+    let data = Shards { slow: Duration::from_millis(400), ..shards([2, 2]) };
     let loader = IterableLoader::builder(data).batch_size(4).num_workers(2).seed(0);
     let loader = loader.timeout(Duration::from_millis(60)).build().unwrap();
     let mut errors = Vec::new();
