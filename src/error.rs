@@ -39,6 +39,7 @@ struct Inner {
     slot: Option<usize>,
     rival: Option<Rival>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    is_shortage: bool,
 }
 
 /// The sample of the same batch that the one concerned does not fit. A collate knows its place in the batch only, and
@@ -103,7 +104,15 @@ impl Error {
             slot: None,
             rival: None,
             source: None,
+            is_shortage: false,
         }))
+    }
+
+    /// There is no memory for something.
+    pub(crate) fn no_memory(message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::Limit, message);
+        error.0.is_shortage = true;
+        error
     }
 
     /// An error about a sample that does not fit the one in slot `rival` of the same batch of `slots` slots. The text
@@ -242,15 +251,23 @@ impl Error {
 
     /// Whether it is no fault of the file: the system has run out of something, and another file would have failed as well.
     pub(crate) fn is_shortage(&self) -> bool {
-        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
-        let code = source.and_then(io::Error::raw_os_error).filter(|_| cfg!(unix));
-        source.is_some_and(|source| source.kind() == io::ErrorKind::OutOfMemory)
-            || matches!(code, Some(ENFILE | EMFILE))
+        let of_system = |error: &io::Error| {
+            error.kind() == io::ErrorKind::OutOfMemory
+                || matches!(error.raw_os_error().filter(|_| cfg!(unix)), Some(ENFILE | EMFILE))
+        };
+        self.0.is_shortage || self.of_system().is_some_and(of_system)
+    }
+
+    /// The error of the system that it comes from, however far down: a dataset of the user's may have errors of its own.
+    fn of_system(&self) -> Option<&io::Error> {
+        const DEEPEST: usize = 16;
+        let causes = std::iter::successors(self.source(), |&cause| cause.source());
+        causes.take(DEEPEST).find_map(|cause| cause.downcast_ref::<io::Error>())
     }
 
     /// What to do about an error of the system, whoever met it: the crate, or a dataset of the user's.
     fn advice(&self) -> Option<&'static str> {
-        let source = self.0.source.as_ref()?.downcast_ref::<io::Error>()?;
+        let source = self.of_system()?;
         let code = source.raw_os_error().filter(|_| cfg!(unix))?;
         let is_of_file = self.0.path.is_some();
         match (code, source.kind()) {

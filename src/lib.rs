@@ -83,6 +83,7 @@ mod error;
 #[cfg(feature = "vision")]
 mod file;
 mod fingerprint;
+mod guard;
 #[cfg(feature = "vision")]
 pub mod image;
 mod ledger;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::guard::guarded;
 
 /// The samples that a loader went on without ([`on_error`](crate::LoaderBuilder::on_error)), each once, in the order in
 /// which the training loop came to them. Dereferences to a slice.
@@ -69,7 +70,8 @@ impl Quarantined {
             index: error.index().unwrap_or_default(),
             shard: error.shard(),
             path: error.path().map(PathBuf::from),
-            cause: error.cause().to_string(),
+            cause: guarded("what the error says", || Ok(error.cause().to_string()))
+                .unwrap_or_else(|error| error.to_string()),
         }
     }
 }

@@ -321,7 +321,8 @@ fn a_panic_while_the_keys_are_dealt_out_costs_the_batch_and_hangs_nobody() {
             assert_eq!(error.kind(), ErrorKind::Panic);
             let text = error.to_string();
             let cause = text.split_once(": ").unwrap().1;
-            let possible = ["loading the sample panicked: tick", "the batch is lost: another part of it panicked"];
+            let possible =
+                ["putting the sample into the batch panicked: tick", "the batch is lost: another part of it panicked"];
             assert!(possible.contains(&cause), "{text}");
         }
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::Transfer;
 use super::transfer::carry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::loader::{Feed, Patience, Stop, WorkerPool, guarded};
+use crate::guard::guarded;
+use crate::loader::{Feed, Patience, Stop, WorkerPool};
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 /// The consumer's end of it.

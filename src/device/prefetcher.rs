@@ -180,6 +180,6 @@ where
     /// The state between the batch that `next()` gave last and the next one: what was only copied ahead does not count. See
     /// [`IterableEpoch::state`].
     pub fn state(&self) -> LoaderState {
-        self.mark.clone()
+        self.mark.state()
     }
 }

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::error::Result;
-use crate::loader::guarded;
+use crate::guard::guarded;
 
 /// A way for batches to a device. [`DevicePrefetcher`](crate::DevicePrefetcher) calls it, on a thread of its own:
 /// [`start`](Transfer::start), [`finish`](Transfer::finish), and the batch's host memory goes back to the loader; then, on the

@@ -51,7 +51,7 @@ impl Image {
         let bytes = byte_count(size, channels)?;
         match Scratch::take(bytes) {
             Some(data) => Ok(Image { size, channels, data }),
-            None => Err(Error::new(ErrorKind::Limit, format!("no memory for an image of {size}"))),
+            None => Err(Error::no_memory(format!("no memory for an image of {size}"))),
         }
     }
 

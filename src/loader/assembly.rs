@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
 use super::bad::{Bad, Made};
-use super::guard::{discard, guarded};
 use super::line::{Finished, Line};
 use super::source::Source;
 use crate::collate::Collate;
 use crate::error::{Error, Result};
+use crate::guard::{discard, guarded};
 use crate::stats::Shift;
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::sync::{self, Mutex};

@@ -3,12 +3,13 @@
 //! Workers meet bad samples in any order, and ahead of time. So they are only noted with their batch, and enter the
 //! quarantine when the batch is delivered: what it holds, and when it is full, depends on the data alone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::OnError;
 use crate::error::{Error, Result};
+use crate::guard::discard;
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::stats::Counters;
 
@@ -55,8 +56,8 @@ pub(super) struct BadSamples {
 #[derive(Debug, Default)]
 struct Met {
     quarantine: Quarantine,
-    /// What is in it, by shard and index.
-    known: HashSet<(Option<usize>, usize)>,
+    /// The place in it of each sample, by shard and index.
+    places: HashMap<(Option<usize>, usize), usize>,
 }
 
 impl BadSamples {
@@ -73,18 +74,29 @@ impl BadSamples {
         self.met().quarantine.clone()
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.met().quarantine.len()
+    }
+
+    /// The first `count`: what the quarantine was when there were no more. So whoever wants to know that later holds on to a
+    /// number, and not to a list that would then have to be copied for each that is added.
+    pub(super) fn first(&self, count: usize) -> Quarantine {
+        let all = self.quarantine();
+        if count == all.len() { all } else { all.iter().take(count).cloned().collect() }
+    }
+
     /// Takes over what an earlier run has met.
     pub(super) fn restore(&self, quarantine: &Quarantine) {
         let mut met = self.met();
         for sample in quarantine {
-            met.add(|| sample.clone(), sample.shard, sample.index);
+            met.place(sample.clone());
         }
     }
 
     /// Enters a sample that does not return.
     pub(super) fn add_stuck(&self, sample: Quarantined) {
-        let (shard, index) = (sample.shard, sample.index);
-        self.met().add(|| sample, shard, index);
+        self.met().place(sample);
     }
 
     /// What the consumer gets of a batch (see [`Made`]), now that it is delivered; nothing, if there is nothing left of it.
@@ -97,21 +109,25 @@ impl BadSamples {
 
     #[cold]
     fn settle_bad<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
-        let mut met = self.met();
-        let mut beyond = None;
         let is_lost = matches!(result, Some(Err(_)));
-        for Bad { errors, substitute, .. } in bad {
+        for Bad { substitute, .. } in &bad {
             let counter = if substitute.is_some() { &counters.substituted } else { &counters.skipped };
             counter.fetch_add(u64::from(!is_lost), Relaxed);
-            for error in errors {
-                let is_new = met.add(|| Quarantined::of(&error), error.shard(), error.index().unwrap_or_default());
-                if is_new && met.quarantine.len() > self.limit {
-                    beyond.get_or_insert(error);
-                }
+        }
+        // What a cause says, and what its drop does, is the user's: neither happens under the lock.
+        let samples = bad.into_iter().flat_map(|bad| bad.errors).map(|error| (Quarantined::of(&error), error));
+        let (mut beyond, mut passed) = (None, Vec::new());
+        for (sample, error) in samples.collect::<Vec<_>>() {
+            let place = self.met().place(sample);
+            match beyond {
+                None if place >= self.limit => beyond = Some(error),
+                _ => passed.push(error),
             }
         }
+        passed.into_iter().for_each(discard);
         let Some(error) = beyond else { return result };
-        let (count, allowed, setting) = (met.quarantine.len(), self.limit, self.limited_by);
+        discard(result);
+        let (count, allowed, setting) = (self.count(), self.limit, self.limited_by);
         let reason =
             format!("{count} samples could not be loaded, and {setting} allows {allowed}; this is one of them");
         Some(Err(error.over_budget(&reason)))
@@ -123,12 +139,11 @@ impl BadSamples {
 }
 
 impl Met {
-    /// Adds a sample, unless it is there; says whether it was new.
-    fn add(&mut self, sample: impl FnOnce() -> Quarantined, shard: Option<usize>, index: usize) -> bool {
-        let is_new = self.known.insert((shard, index));
-        if is_new {
-            self.quarantine.add(sample());
-        }
-        is_new
+    /// The place of a sample, which is added unless it is there.
+    fn place(&mut self, sample: Quarantined) -> usize {
+        *self.places.entry((sample.shard, sample.index)).or_insert_with(|| {
+            self.quarantine.add(sample);
+            self.quarantine.len() - 1
+        })
     }
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::guard::discard;
 use super::line::Finished;
 use super::lot::HELD_UP;
 use super::shared::Shared;
 use super::tuner::Tuning;
 use crate::error::Result;
+use crate::guard::discard;
 use crate::stats::Counters;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 
@@ -27,6 +27,22 @@ pub(super) struct Delivery<B> {
     delivered: Delivered,
     /// Batches that nobody waits for any more, and that may still come.
     given_up: BTreeSet<usize>,
+}
+
+/// What came of asking for a batch.
+pub(super) enum Taken<B> {
+    /// A batch, or its error.
+    Batch(Result<B>),
+    /// One of which nothing is left.
+    Nothing,
+    /// There are no more.
+    Over,
+}
+
+impl<B> Taken<B> {
+    pub(super) fn of(result: Option<Result<B>>) -> Self {
+        result.map_or(Taken::Nothing, Taken::Batch)
+    }
 }
 
 /// Which batches the consumer has had.
@@ -73,6 +89,11 @@ impl<B> Delivery<B> {
 
     pub(super) fn delivered(&self) -> &Delivered {
         &self.delivered
+    }
+
+    /// How many batches were given up that have not come yet.
+    pub(super) fn missing(&self) -> usize {
+        self.given_up.len()
     }
 
     /// Whether the next batch to deliver is there.
@@ -135,8 +156,12 @@ impl<B> Delivery<B> {
             let until = deadline.map_or(soon, |deadline| deadline.min(soon));
             match workers.receive(&self.finished, Some(until)) {
                 Ok(finished) => return Some(finished),
-                Err(RecvTimeoutError::Timeout) if deadline == Some(until) => return None,
-                Err(RecvTimeoutError::Timeout) => help_out(),
+                Err(RecvTimeoutError::Timeout) => {
+                    help_out();
+                    if deadline == Some(until) {
+                        return self.poll();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the epoch holds the line, and the line a sender"),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Clock, Delivery};
+use super::delivery::{Clock, Delivery, Taken};
 use super::indexed::Indexed;
 use super::last::Last;
 use super::line::Line;
@@ -13,8 +13,9 @@ use super::mark::Mark;
 use super::orders::Orders;
 use super::pace::OnTheWay;
 use super::shared::Shared;
+use super::source::Source;
 use super::watch::timed_out;
-use super::{Loader, LoaderState};
+use super::{Loader, LoaderState, OnError};
 use crate::collate::{Collate, Stack};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -60,8 +61,8 @@ where
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let shared = Arc::clone(&loader.shared);
         let clock = Some(Clock::start(&shared));
-        // Each message is at least one batch in flight, so there are never more messages than batches, and the one that ends
-        // an epoch early. A channel with room for all needs no allocation for each; one for more than anybody has is not
+        // Each message is at least one batch in flight, so there are no more messages than batches, and the one that ends an
+        // epoch early; unless some are given up. A channel with room for all needs no allocation for each; one for more than anybody has is not
         // worth the room.
         let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
             most @ ..=4096 => bounded(most + 1),
@@ -76,6 +77,7 @@ where
                 made: AtomicUsize::new(0),
                 lots: Mutex::default(),
                 finished: sender,
+                late: Mutex::default(),
             }),
             orders: Arc::clone(&loader.orders),
             delivery: Delivery::new(finished, loader.in_order),
@@ -153,15 +155,17 @@ where
         if self.is_over() || self.line.workers.is_none() {
             return Vec::new();
         }
+        self.line.help_out();
         while let Some(finished) = self.delivery.poll() {
             self.delivery.put(finished);
         }
         let Some(batch) = self.delivery.give_up() else { return Vec::new() };
-        self.last = Last::new(self.batches().run(batch), &[]);
+        let run = self.batches().run(batch);
+        self.last = Last::new(run, &[]);
         let indices: Vec<usize> = self.indices().collect();
         let Shared { bad_samples, watch, .. } = &*self.line.shared;
-        let stuck = watch.iter().flat_map(|watch| watch.loading()).filter(|(name, _)| indices.contains(&name.index));
-        for (name, time) in stuck {
+        let id = self.line.source.id(&run);
+        for (name, time) in watch.iter().flat_map(|watch| watch.loading_for(id)) {
             bad_samples.add_stuck(Quarantined {
                 index: name.index,
                 shard: None,
@@ -180,7 +184,7 @@ where
             orders: Arc::clone(&self.orders),
             in_order: self.delivery.is_in_order(),
             delivered: self.delivery.delivered().clone(),
-            quarantine: self.line.shared.bad_samples.quarantine(),
+            bad_samples: self.line.shared.bad_samples.count(),
             last: self.last.clone(),
         }
     }
@@ -213,8 +217,8 @@ where
             return;
         }
         let pace = &line.shared.pace;
-        let delivered = self.delivery.delivered().count();
-        let on_the_way = OnTheWay { made: line.made.load(Relaxed), delivered };
+        let on_the_way = self.on_the_way();
+        let delivered = on_the_way.delivered;
         let window = pace.window(line.source.capacity, &line.shared.buffers, on_the_way);
         let job = pace.job(line.source.capacity, window);
         let batches_per_job = job.batches();
@@ -236,15 +240,16 @@ where
     /// The next batch to deliver, or that it did not come in time; `None` at the end, or if the epoch was stopped meanwhile.
     fn take(&mut self) -> Option<Result<C::Batch>> {
         while !self.is_over() {
-            if let Some(taken) = self.take_one()? {
-                return Some(taken);
+            match self.take_one() {
+                Taken::Batch(result) => return Some(result),
+                Taken::Nothing => {}
+                Taken::Over => break,
             }
         }
         None
     }
 
-    /// As [`take`](Epoch::take); no more than `Some(None)` of a batch of which nothing is left.
-    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+    fn take_one(&mut self) -> Taken<C::Batch> {
         let (delivered, counters) = (self.delivery.delivered().count(), &self.line.shared.counters);
         counters.asked(self.line.made.load(Relaxed).saturating_sub(delivered), self.queued.saturating_sub(delivered));
         if !self.delivery.is_ready() {
@@ -254,12 +259,12 @@ where
                 clock.waited(waiting);
             }
             if self.line.is_cancelled() {
-                return None;
+                return Taken::Over;
             }
             if !in_time {
                 let watch = &self.line.shared.watch;
                 let besides = ", and Epoch::give_up_batch goes on without it";
-                return Some(Some(Err(timed_out(self.timeout, watch, |name| self.line.path(name), besides))));
+                return Taken::Batch(Err(timed_out(self.timeout, watch, |name| self.line.path(name), besides)));
             }
         }
         let (batch, mut made) = self.delivery.pop().expect("the next batch is ready");
@@ -271,7 +276,7 @@ where
             self.last = Last::new(self.batches().run(batch), &[]);
         }
         self.queue();
-        Some(result)
+        Taken::of(result)
     }
 
     /// Waits until the next batch is ready, or the epoch is stopped; false if the time is up before.
@@ -302,10 +307,15 @@ where
             return;
         }
         let Shared { pace, buffers, .. } = &*self.line.shared;
-        let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered: self.delivery.delivered().count() };
-        if pace.stretch(self.queued, on_the_way, buffers) {
+        if pace.stretch(self.queued, self.on_the_way(), buffers) {
             self.queue();
         }
+    }
+
+    fn on_the_way(&self) -> OnTheWay {
+        // Those that were given up count as delivered, and so as made.
+        let made = self.line.made.load(Relaxed) + self.delivery.missing();
+        OnTheWay { made, delivered: self.delivery.delivered().count() }
     }
 
     fn batches(&self) -> &Batches {
@@ -338,15 +348,21 @@ where
     fn size_hint(&self) -> (usize, Option<usize>) {
         let delivered = self.delivery.delivered().count();
         let rest = self.batches().len() - delivered + usize::from(self.failure.is_some());
-        (rest, Some(rest))
+        // A batch of which nothing is left does not come.
+        let least = if self.line.shared.bad_samples.on_error == OnError::Skip { 0 } else { rest };
+        (least, Some(rest))
     }
 }
 
+/// How many batches are to come; at the most, where [`OnError::Skip`] may leave out all samples of one.
 impl<D, C> ExactSizeIterator for Epoch<D, C>
 where
     D: Dataset + 'static,
     C: Collate<D::Sample> + 'static,
 {
+    fn len(&self) -> usize {
+        self.size_hint().1.expect("a number is known")
+    }
 }
 
 impl<D, C> std::iter::FusedIterator for Epoch<D, C>

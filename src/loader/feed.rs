@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::mark::Mark;
+use super::mark::{Mark, StreamMark};
 use super::patience::Patience;
 use super::watch::timed_out;
-use super::{Epoch, IterableEpoch, LoaderState, Masked, WorkerPool};
+use super::{Epoch, IterableEpoch, Masked, WorkerPool};
 use crate::collate::Collate;
 use crate::dataset::{Dataset, IterableDataset};
 use crate::error::Result;
@@ -115,10 +115,10 @@ where
     I: IterableDataset + 'static,
     C: Collate<I::Sample> + 'static,
 {
-    type Mark = LoaderState;
+    type Mark = StreamMark<I, C>;
 
-    fn mark(&self) -> LoaderState {
-        self.state()
+    fn mark(&self) -> StreamMark<I, C> {
+        IterableEpoch::mark(self)
     }
 
     fn take_patience(&mut self) -> Patience {

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use super::OnError;
 use super::bad::Bad;
-use super::guard::{guarded, panicked};
 use super::line::Line;
 use super::shared::Shared;
 use super::source::{Load, Source};
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::{guarded, panicked};
 use crate::memory::BatchPlan;
 use crate::sync::catch_unwind;
 
@@ -92,11 +92,11 @@ where
         loaded: &Cell<usize>,
     ) -> Result<(), Stopped> {
         let Range { start, end } = slots;
-        let current = Cell::new(start);
+        let (current, is_loaded) = (Cell::new(start), Cell::new(false));
         let is_watched = self.shared.watch.is_some() || self.shared.pace.has_costly_samples();
         let filled = catch_unwind(AssertUnwindSafe(|| match is_watched {
-            true => self.load::<true>(part, work, &current, end, failed_at),
-            false => self.load::<false>(part, work, &current, end, failed_at),
+            true => self.load::<true>(part, work, (&current, &is_loaded), end, failed_at),
+            false => self.load::<false>(part, work, (&current, &is_loaded), end, failed_at),
         }));
         let slot = current.get();
         loaded.set(loaded.get() + slot - start);
@@ -104,20 +104,23 @@ where
             Ok(Ok(true)) => return Ok(()),
             Ok(Ok(false)) => (false, Error::new(ErrorKind::Other, "given up")),
             Ok(Err((is_bad, error))) => (is_bad, self.with_sample(error, work, slot)),
-            Err(panic) => (true, self.with_sample(panicked("loading the sample", panic), work, slot)),
+            Err(panic) => {
+                let doing = if is_loaded.get() { PUTTING } else { LOADING };
+                (true, self.with_sample(panicked(doing, panic), work, slot))
+            }
         };
         Err(Stopped { slot, error, is_bad })
     }
 
-    /// Loads the samples for the slots from `current` to `end`; false, if nobody needs the rest any more. An error comes with
-    /// whether its sample is to blame.
+    /// Loads the samples for the slots from `current` to `end`, and tells which one is there already and being put into the
+    /// batch. False, if nobody needs the rest any more. An error comes with whether its sample is to blame.
     ///
     /// Who loads what and for how long is noted if it is `WATCHED`. Beside the cheapest samples, even asking would count.
     fn load<const WATCHED: bool>(
         &self,
         part: &mut C::Part,
         work: &S::Work,
-        current: &Cell<usize>,
+        (current, is_loaded): (&Cell<usize>, &Cell<bool>),
         end: usize,
         failed_at: &impl Fn() -> usize,
     ) -> Result<bool, (bool, Error)> {
@@ -129,15 +132,20 @@ where
                 return Ok(false);
             }
             let watch = watch.as_ref().filter(|_| WATCHED);
-            let _watched = watch.map(|watch| watch.begin(self.source.name(work, slot)));
+            let _watched = watch.map(|watch| watch.begin(self.source.name(work, slot), self.source.id(work)));
             let begun = WATCHED.then(Instant::now);
-            match samples.load(slot) {
-                Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
-                Err(error) => return Err((!error.is_shortage(), error)),
-            }
+            is_loaded.set(false);
+            let put = match samples.load(slot) {
+                Ok(sample) => {
+                    is_loaded.set(true);
+                    collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))
+                }
+                Err(error) => Err((!error.is_shortage(), error)),
+            };
             if let Some(begun) = begun {
                 counters.slowest.note(begun.elapsed(), || self.source.name(work, slot).parts());
             }
+            put?;
         }
         current.set(end);
         Ok(true)
@@ -155,32 +163,39 @@ where
     ) -> Result<Bad, Error> {
         const MOST: usize = 16;
         let mut errors = vec![error];
-        let candidates: Vec<SampleName> = guarded("the order", || {
+        let candidates = guarded("the order", || {
             let shard = self.source.name(work, slot).shard;
             let samples = self.source.loads(work);
             let indices = samples.substitutes(slot).take(MOST);
-            Ok(indices.map(|index| SampleName { shard, index }).collect())
-        })?;
+            Ok(indices.map(|index| SampleName { shard, index }).collect::<Vec<_>>())
+        });
+        let candidates = match candidates {
+            Ok(candidates) => candidates,
+            Err(refused) => return Err(errors.swap_remove(0).within(&refused.cause().to_string())),
+        };
         for name in candidates {
             if self.is_cancelled() {
                 break;
             }
             let mut is_bad = true;
-            let put = guarded("loading the sample", || {
-                let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name));
-                let sample = self.source.loads(work).load_instead(slot, name.index);
-                let sample = sample.inspect_err(|error| is_bad = !error.is_shortage())?;
-                self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
+            let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name, self.source.id(work)));
+            let sample = guarded(LOADING, || self.source.loads(work).load_instead(slot, name.index));
+            let put = sample.inspect_err(|error| is_bad = !error.is_shortage()).and_then(|sample| {
+                guarded(PUTTING, || {
+                    self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
+                })
             });
             match put {
                 Ok(()) => return Ok(Bad { slot, errors, substitute: Some(name.index) }),
                 Err(error) if is_bad => errors.push(self.named(error, name)),
                 Err(error) => return Err(self.named(error, name)),
             }
-            self.rewind(part, filled)?;
+            if let Err(refused) = self.rewind(part, filled) {
+                return Err(errors.swap_remove(0).within(&refused.cause().to_string()));
+            }
         }
         let tried = errors.len() - 1;
-        Err(errors.swap_remove(0).within(&format!("nor could {tried} others be loaded in its place")))
+        Err(errors.swap_remove(0).within(&format!("none of {tried} others could be loaded in its place either")))
     }
 
     #[cold]
@@ -221,8 +236,12 @@ where
     }
 }
 
+/// What may panic.
+const LOADING: &str = "loading the sample";
+const PUTTING: &str = "putting the sample into the batch";
+
 /// Whether an error of a push says that the sample is bad, and not that it does not fit the others, or that the system has
 /// run out of something.
 fn is_of_sample(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Collate | ErrorKind::Limit) && !error.is_shortage()
+    error.kind() != ErrorKind::Collate && !error.is_shortage()
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
-use super::guard::guarded;
+use crate::guard::guarded;
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard};
 

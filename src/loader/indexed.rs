@@ -7,7 +7,7 @@ use super::last::Last;
 use super::line::Line;
 use super::pace::Job;
 use super::source::{Load, Source};
-use super::watch::SampleName;
+use super::watch::{BatchId, SampleName};
 use crate::collate::Collate;
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +62,10 @@ impl<D: Dataset + 'static> Source for Indexed<D> {
 
     fn capacity(&self, _run: &Run) -> usize {
         self.capacity
+    }
+
+    fn id(&self, run: &Run) -> BatchId {
+        (self.epoch, run.place(0))
     }
 
     fn rng(&self, run: &Run) -> SampleRng {

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::IterableLoader;
-use super::guard::{discard, guarded};
 use super::line::{Finished, Line};
 use super::pace::{Ahead, Job, OnTheWay, Pace};
 use super::streamed::{Entry, Records, Streamed};
@@ -17,6 +16,7 @@ use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::dataset::IterableDataset;
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::{discard, guarded};
 use crate::stats::Shift;
 
 /// How far an epoch has come: what a resume needs.
@@ -182,7 +182,7 @@ where
 
     /// Without workers: makes one step towards the next batch, perhaps the last one.
     pub(super) fn step(&self) -> Finished<C::Batch> {
-        let none = Finished::nothing(0);
+        let none = Finished::nothing();
         let mut rotation = self.rotation();
         if let Some((batch, records)) = self.rotate(&mut rotation, 1).pop() {
             drop(rotation);
@@ -227,7 +227,7 @@ where
         let shift = Shift::start();
         let Streamed { dataset, epoch, .. } = &self.line.source;
         let watch = self.line.shared.watch.as_ref();
-        let begin = |index| watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index }));
+        let begin = |index| watch.map(|watch| watch.begin(SampleName { shard: Some(shard), index }, None));
         let mut records = 0;
         let mut reader = match reader {
             Reader::Open(reader) => Ok(reader),
@@ -279,7 +279,7 @@ where
                     batches.push(rotation.complete(self.batch_size));
                 }
                 // Whoever waits for another batch must hear that there is none.
-                self.line.deliver(Finished::nothing(rotation.batches));
+                self.line.deliver(Finished::nothing());
                 break;
             };
             let record = lane.next();

@@ -16,6 +16,7 @@ use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::IterableDataset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::guard::guarded;
 use crate::quarantine::Quarantine;
 use crate::stats::{Counters, Stats};
 use crate::sync::Mutex;
@@ -164,7 +165,8 @@ where
     ///
     /// If the state is of another dataset, seed, number of shards or ranks, or interleaves them otherwise.
     pub fn resume(&self, state: &LoaderState) -> Result<IterableEpoch<I, C>> {
-        state.check_data(self.dataset.len().unwrap_or(0), self.fingerprint(), self.seed)?;
+        let fingerprint = guarded("the fingerprint", || Ok(self.fingerprint()))?;
+        state.check_data(self.dataset.len().unwrap_or(0), fingerprint, self.seed)?;
         state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
         let progress = state.progress_over(&self.shards)?;
         self.shared.bad_samples.restore(&state.quarantine);
@@ -226,6 +228,7 @@ where
             made: AtomicUsize::new(0),
             lots: Mutex::default(),
             finished: sender,
+            late: Mutex::default(),
         });
         let state = self.beginning(epoch, &progress);
         let intake = Intake::new(line, self, progress);

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::LoaderState;
-use super::delivery::{Clock, Delivery};
+use super::delivery::{Clock, Delivery, Taken};
 use super::intake::Intake;
+use super::mark::StreamMark;
 use super::shared::Shared;
 use super::watch::timed_out;
 use crate::collate::Collate;
@@ -20,7 +21,7 @@ use crate::error::Result;
 pub struct IterableEpoch<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> {
     pub(super) intake: Arc<Intake<I, C>>,
     pub(super) delivery: Delivery<C::Batch>,
-    /// After the batch that was delivered last, but for the fingerprint of the data.
+    /// After the batch that was delivered last, but for the fingerprint of the data and the quarantine.
     pub(super) state: LoaderState,
     pub(super) fingerprint: Arc<OnceLock<u64>>,
     pub(super) timeout: Option<Duration>,
@@ -43,10 +44,19 @@ where
 {
     /// The state between the batch that was delivered last and the next one, for
     /// [`IterableLoader::resume`](crate::IterableLoader::resume); this rank's.
+    ///
+    /// # Panics
+    ///
+    /// If the dataset does over its fingerprint.
     pub fn state(&self) -> LoaderState {
-        let dataset = &self.intake.line.source.dataset;
-        let fingerprint = *self.fingerprint.get_or_init(|| dataset.fingerprint());
-        LoaderState { dataset: fingerprint, ..self.state.clone() }
+        self.mark().state()
+    }
+
+    /// Where it stands.
+    pub(super) fn mark(&self) -> StreamMark<I, C> {
+        let line = Arc::clone(&self.intake.line);
+        let bad_samples = line.shared.bad_samples.count();
+        StreamMark { line, state: self.state.clone(), fingerprint: Arc::clone(&self.fingerprint), bad_samples }
     }
 
     pub(super) fn pump(&self) {
@@ -58,14 +68,15 @@ where
     /// The next batch, or that it did not come in time; `None` at the end.
     fn take(&mut self) -> Option<Result<C::Batch>> {
         loop {
-            if let Some(taken) = self.take_one()? {
-                return Some(taken);
+            match self.take_one() {
+                Taken::Batch(result) => return Some(result),
+                Taken::Nothing => {}
+                Taken::Over => return None,
             }
         }
     }
 
-    /// As [`take`](Self::take); no more than `Some(None)` of a batch of which nothing is left.
-    fn take_one(&mut self) -> Option<Option<Result<C::Batch>>> {
+    fn take_one(&mut self) -> Taken<C::Batch> {
         self.intake.asked();
         if !self.delivery.is_ready() {
             let waiting = Instant::now();
@@ -75,10 +86,10 @@ where
             }
             match outcome {
                 Outcome::Ready => {}
-                Outcome::Over => return None,
+                Outcome::Over => return Taken::Over,
                 Outcome::Late => {
                     let line = &self.intake.line;
-                    return Some(Some(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name), ""))));
+                    return Taken::Batch(Err(timed_out(self.timeout, &line.shared.watch, |name| line.path(name), "")));
                 }
             }
         }
@@ -89,9 +100,8 @@ where
         }
         let Shared { bad_samples, counters, .. } = &*self.intake.line.shared;
         let result = bad_samples.settle(made.result, made.bad, counters);
-        self.state.quarantine = bad_samples.quarantine();
         self.pump();
-        Some(result)
+        Taken::of(result)
     }
 
     fn wait(&mut self, from: Instant) -> Outcome {

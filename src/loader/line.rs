@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use super::WorkerPool;
 use super::bad::Made;
-use super::guard::{discard, guarded};
 use super::lot::{Lot, Relief};
 use super::shared::Shared;
 use super::source::Source;
 use crate::collate::Collate;
 use crate::error::Error;
+use crate::guard::{discard, guarded};
 use crate::stats::Shift;
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
-use crate::sync::channel::Sender;
+use crate::sync::channel::{Sender, TrySendError};
 use crate::sync::{Mutex, MutexGuard};
 
 /// One epoch, as its jobs see it.
@@ -33,8 +33,10 @@ pub(super) struct Line<S: Source, C: Collate<S::Sample>> {
     pub(super) made: AtomicUsize,
     /// What workers have in hand that others could take over.
     pub(super) lots: Mutex<Lots<S::Work, C::Batch>>,
-    /// Where finished batches go. It has room for every batch in flight, so sending never waits.
+    /// Where finished batches go. It has room for every batch in flight.
     pub(super) finished: Sender<Finished<C::Batch>>,
+    /// Where they go if it has not: those that were given up are in flight as well, and a job must not wait.
+    pub(super) late: Mutex<Vec<Finished<C::Batch>>>,
 }
 
 type Lots<W, B> = Vec<Arc<Lot<W, B>>>;
@@ -55,8 +57,8 @@ impl<B> Finished<B> {
     }
 
     /// Nothing, which wakes whoever waits.
-    pub(super) fn nothing(first: usize) -> Self {
-        Finished { first, made: Vec::new() }
+    pub(super) fn nothing() -> Self {
+        Finished { first: 0, made: Vec::new() }
     }
 }
 
@@ -109,8 +111,11 @@ where
         Finished { first: number, made: vec![made] }
     }
 
-    /// Takes over what workers have in hand that are held up, by a sample that takes long or never ends.
+    /// Takes over what workers have in hand that are held up, by a sample that takes long or never ends; and what had no
+    /// room in the channel.
     pub(super) fn help_out(self: &Arc<Self>) {
+        let late = std::mem::take(&mut *self.late());
+        late.into_iter().for_each(|late| self.send(late));
         let held_up: Vec<_> = self.lots().iter().filter(|lot| lot.is_held_up()).cloned().collect();
         held_up.iter().for_each(|lot| self.relieve(lot));
     }
@@ -177,14 +182,24 @@ where
     pub(super) fn stop(&self) {
         self.cancelled.store(true, Relaxed);
         // Where there is no room, there is something to wake up for.
-        let _ = self.finished.try_send(Finished::nothing(0));
+        let _ = self.finished.try_send(Finished::nothing());
     }
 
     pub(super) fn deliver(&self, finished: Finished<C::Batch>) {
         self.made.fetch_add(finished.made.len(), Relaxed);
-        // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
-        if let Err(unsent) = self.finished.send(finished) {
-            discard(unsent);
+        self.send(finished);
+    }
+
+    fn send(&self, finished: Finished<C::Batch>) {
+        match self.finished.try_send(finished) {
+            Ok(()) => {}
+            Err(TrySendError::Full(unsent)) if !self.is_cancelled() => self.late().push(unsent),
+            // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
+            Err(TrySendError::Full(unsent) | TrySendError::Disconnected(unsent)) => discard(unsent),
         }
+    }
+
+    fn late(&self) -> MutexGuard<'_, Vec<Finished<C::Batch>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -61,6 +61,11 @@ where
     pub fn padding(&self) -> usize {
         self.0.padding()
     }
+
+    /// As [`Epoch::give_up_batch`].
+    pub fn give_up_batch(&mut self) -> Vec<usize> {
+        self.0.give_up_batch()
+    }
 }
 
 impl<D, C> Iterator for Masked<D, C>
@@ -85,6 +90,9 @@ where
     D: Dataset + 'static,
     C: Collate<D::Sample> + 'static,
 {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl<D: Dataset + 'static, C: Collate<D::Sample>> std::fmt::Debug for Masked<D, C> {

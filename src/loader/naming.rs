@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::OnError;
 use super::bad::Bad;
-use super::guard::guarded;
 use super::line::Line;
 use super::source::Source;
 use super::watch::SampleName;
 use crate::collate::Collate;
 use crate::error::Error;
+use crate::guard::guarded;
 
 impl<S, C> Line<S, C>
 where

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::WorkerPool;
-use super::guard::guarded;
 use crate::error::Result;
+use crate::guard::guarded;
 use crate::sampler::{BatchSampler, Batches, Distributed};
 
 pub(super) struct Orders {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bad::BadSamples;
-use super::guard::guarded;
 use super::pace::Pace;
 use super::tuner::Tuning;
 use super::watch::{SampleName, Watch};
+use crate::guard::guarded;
 use crate::memory::BufferPool;
 use crate::stats::{Counters, Slow, SlowSample, Stats};
 

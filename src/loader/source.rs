@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::watch::SampleName;
+use super::watch::{BatchId, SampleName};
 use crate::error::Result;
 use crate::rng::SampleRng;
 
@@ -18,6 +18,9 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// How many samples the batches have that can share buffers with it: at least as many.
     fn capacity(&self, work: &Self::Work) -> usize;
+
+    /// Which batch it is.
+    fn id(&self, work: &Self::Work) -> BatchId;
 
     /// The batch's own generator.
     fn rng(&self, work: &Self::Work) -> SampleRng;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::source::{Load, Source};
-use super::watch::SampleName;
+use super::watch::{BatchId, SampleName};
 use crate::dataset::IterableDataset;
 use crate::error::Result;
 use crate::rng::SampleRng;
@@ -46,6 +46,10 @@ impl<I: IterableDataset + 'static> Source for Streamed<I> {
 
     fn capacity(&self, work: &Self::Work) -> usize {
         work.capacity
+    }
+
+    fn id(&self, work: &Self::Work) -> BatchId {
+        (self.epoch, place(work.entries[0].name))
     }
 
     fn rng(&self, work: &Self::Work) -> SampleRng {

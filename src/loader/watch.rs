@@ -20,8 +20,11 @@ pub(super) struct Watched<'a> {
     before: Loading,
 }
 
-/// What a worker loads, and since when.
-type Loading = Option<(SampleName, Instant)>;
+/// What a worker loads, for which batch, and since when.
+type Loading = Option<(SampleName, Option<BatchId>, Instant)>;
+
+/// A batch among all those of a loader: its epoch, and the place of its first sample.
+pub(super) type BatchId = (u64, usize);
 
 /// What a sample is called in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,31 +54,30 @@ impl Watch {
         Watch { workers: (0..num_workers).map(|_| Mutex::new(None)).collect() }
     }
 
-    /// Takes note that the current thread loads a sample from now on.
-    pub(super) fn begin(&self, name: SampleName) -> Watched<'_> {
+    /// Takes note that the current thread loads a sample from now on, and for which batch, if that is known.
+    pub(super) fn begin(&self, name: SampleName, batch: impl Into<Option<BatchId>>) -> Watched<'_> {
         let mine = rayon::current_thread_index().and_then(|worker| self.workers.get(worker));
-        let now = Some((name, Instant::now()));
+        let now = Some((name, batch.into(), Instant::now()));
         let before =
             mine.and_then(|mine| std::mem::replace(&mut *mine.lock().unwrap_or_else(PoisonError::into_inner), now));
         Watched { mine, before }
     }
 
-    /// What is being loaded, and for how long.
-    pub(super) fn loading(&self) -> impl Iterator<Item = (SampleName, Duration)> + '_ {
-        self.by_worker().map(|(_, name, since)| (name, since.elapsed()))
+    /// What is being loaded for a batch, and for how long.
+    pub(super) fn loading_for(&self, batch: BatchId) -> impl Iterator<Item = (SampleName, Duration)> + '_ {
+        let of_batch = self.by_worker().filter(move |(_, (_, of, _))| *of == Some(batch));
+        of_batch.map(|(_, (name, _, since))| (name, since.elapsed()))
     }
 
-    fn by_worker(&self) -> impl Iterator<Item = (usize, SampleName, Instant)> + '_ {
-        self.workers.iter().enumerate().filter_map(|(worker, loading)| {
-            let (name, since) = (*loading.lock().unwrap_or_else(PoisonError::into_inner))?;
-            Some((worker, name, since))
-        })
+    fn by_worker(&self) -> impl Iterator<Item = (usize, (SampleName, Option<BatchId>, Instant))> + '_ {
+        let loading = |worker: &Mutex<Loading>| *worker.lock().unwrap_or_else(PoisonError::into_inner);
+        self.workers.iter().map(loading).enumerate().filter_map(|(worker, loading)| Some((worker, loading?)))
     }
 
     /// A sentence about what is being loaded: `sample 7 (/data/x.jpg) for 31.2s on worker 0`.
     pub(super) fn report(&self, path: impl Fn(SampleName) -> Option<PathBuf>) -> String {
         let mut report = String::new();
-        for (worker, name, since) in self.by_worker() {
+        for (worker, (name, _, since)) in self.by_worker() {
             let path = path(name).map(|path| format!(" ({})", path.display())).unwrap_or_default();
             let separator = if report.is_empty() { "" } else { ", " };
             let elapsed = since.elapsed();

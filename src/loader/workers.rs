@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use super::guard::{discard, guarded};
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::{discard, guarded};
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::sync::{ThreadPool, ThreadPoolBuilder, atomic::AtomicUsize};
 

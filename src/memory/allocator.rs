@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A cache line, and the width of the widest vector register: what SIMD code and DMA engines like.
 pub(super) const ALIGN: usize = 64;
@@ -62,7 +62,7 @@ unsafe impl HostAllocator for Pageable {
     /// Zeroed memory that nobody has written yet costs no physical pages: the heap maps it. It only does so for
     /// small alignments (for others it clears by hand, touching every page), which is why the alignment is made here.
     fn allocate(&self, bytes: usize) -> Result<NonNull<u8>> {
-        let no_memory = || Error::new(ErrorKind::Limit, "the system has no more memory");
+        let no_memory = || Error::no_memory("the system has no more memory");
         let layout = Self::layout(bytes).ok_or_else(no_memory)?;
         // SAFETY: the layout's size is at least SLACK, so not zero.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;
@@ -113,7 +113,7 @@ mod tests {
     fn more_than_there_can_be_is_refused() {
         // The second is a size that may be asked for. Miri ends there, as a program without an operating system would.
         for bytes in [usize::MAX - 63, isize::MAX as usize - 127].into_iter().take(if cfg!(miri) { 1 } else { 2 }) {
-            assert_eq!(Pageable.allocate(bytes).unwrap_err().kind(), ErrorKind::Limit);
+            assert_eq!(Pageable.allocate(bytes).unwrap_err().kind(), crate::ErrorKind::Limit);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::HostAllocator;
 use super::allocator::Pageable;
 use super::buffer::Buffer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::sync::{Mutex, MutexGuard};
 
 /// What a block counts beside its bytes where it is not of the heap: it is a call of a driver's, and takes whole pages.
@@ -283,13 +283,10 @@ impl std::fmt::Debug for BufferPool {
 #[cold]
 fn no_buffer(bytes: usize, source: Option<Error>) -> Error {
     let cause = source.map(|error| format!(" ({error})")).unwrap_or_default();
-    Error::new(
-        ErrorKind::Limit,
-        format!(
-            "no memory for a batch buffer of {bytes} bytes{cause}: use smaller batches, or fewer ahead (prefetch_batches, \
-             prefetch_bytes)"
-        ),
-    )
+    Error::no_memory(format!(
+        "no memory for a batch buffer of {bytes} bytes{cause}: use smaller batches, or fewer ahead (prefetch_batches, \
+         prefetch_bytes)"
+    ))
 }
 
 /// The size a buffer for `bytes` bytes has: eight steps between powers of two, so that batches whose size varies
@@ -511,7 +508,7 @@ mod tests {
     fn what_cannot_be_allocated_is_an_error_that_says_how_much() {
         for bytes in [isize::MAX as usize, usize::MAX] {
             let error = BufferPool::new(1).lease(0, bytes).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Limit);
+            assert_eq!(error.kind(), crate::ErrorKind::Limit);
             assert!(error.to_string().contains(&format!("{bytes} bytes")), "{error}");
         }
     }

@@ -59,7 +59,7 @@ fn where_hardly_any_sample_is_good_the_batch_is_an_error_that_says_so() {
         assert_eq!((error.kind(), error.index()), (ErrorKind::Other, Some(0)));
         assert_eq!(
             error.to_string(),
-            "sample 0 (/data/0): nor could 16 others be loaded in its place: 0 is even",
+            "sample 0 (/data/0): none of 16 others could be loaded in its place either: 0 is even",
             "{setting:?}"
         );
         assert_eq!(epoch.indices().collect::<Vec<_>>(), [0, 1, 2]);

@@ -79,7 +79,7 @@ impl Books {
             }
         }
         self.known = quarantine.clone();
-        check_budget(oracle.plan.limit(), before, &new, error)
+        check_budget(oracle.plan.limit(), quarantine, own, error)
     }
 
     /// Whether the loader has counted the same.
@@ -130,10 +130,11 @@ pub fn check_cause<K: Kind>(oracle: &Oracle<'_, K>, name: Name, cause: &str) -> 
     Ok(())
 }
 
-/// What came is an error exactly if there is a bad sample more than may be. There were `before`, and these are new.
-fn check_budget(limit: usize, before: usize, new: &[Name], error: Option<&Error>) -> Check {
-    let count = before + new.len();
-    let beyond = new.get(limit.saturating_sub(before)..).and_then(|beyond| beyond.first());
+/// What came is an error exactly if one of its `own` bad samples is beyond those that may be.
+fn check_budget(limit: usize, quarantine: &Quarantine, own: &[Name], error: Option<&Error>) -> Check {
+    let count = quarantine.len();
+    let allowed: HashSet<Name> = quarantine.iter().take(limit).map(named).collect();
+    let beyond = own.iter().find(|name| !allowed.contains(name));
     match (beyond, error.filter(|error| error.kind() == ErrorKind::Budget)) {
         (None, None) => Ok(()),
         (Some(name), None) => Err(format!("{name} is one more than the budget of {limit}, and nobody heard of it")),

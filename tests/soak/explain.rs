@@ -177,7 +177,7 @@ impl<K: Kind> Oracle<'_, K> {
         let Some(cause) = text.strip_prefix(&format!("{name} ({}): ", path.display())) else {
             return Err(format!("it does not begin with {name} and {}", path.display()));
         };
-        let hopeless = "nor could 16 others be loaded in its place: ";
+        let hopeless = "none of 16 others could be loaded in its place either: ";
         match self.plan.on_error {
             OnError::Substitute => match cause.strip_prefix(hopeless) {
                 Some(cause) => check_cause(self, name, cause),

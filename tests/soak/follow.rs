@@ -96,9 +96,11 @@ impl<'a, K: Kind> Follower<'a, K> {
         let (passed, batch) = self.remove(place);
         self.count(&batch, &Met::default());
         self.books.tally.add("batches given up", 1);
-        // The samples that are stuck come last.
+        // The samples that are stuck come last. What hangs may be in it in the place of another.
+        let hangs = self.oracle.plan.faults.hang.map(|hang| hang.index);
+        let is_of_it = |index: usize| indices.contains(&index) || Some(index) == hangs;
         let is_stuck =
-            |entry: &Quarantined| indices.contains(&entry.index) && entry.cause.starts_with("it did not return within");
+            |entry: &Quarantined| is_of_it(entry.index) && entry.cause.starts_with("it did not return within");
         let known = self.books.known.len().min(quarantine.len());
         let stuck: Vec<_> = quarantine[known..].iter().filter(|entry| is_stuck(entry)).cloned().collect();
         ensure!(quarantine.ends_with(&stuck), "{stuck:?} did not enter the quarantine behind the others");

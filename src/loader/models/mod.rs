@@ -66,6 +66,10 @@ impl Source for Numbers {
         self.len
     }
 
+    fn id(&self, &batch: &usize) -> BatchId {
+        (0, batch)
+    }
+
     fn rng(&self, _batch: &usize) -> SampleRng {
         SampleRng::new(0, 0, 0)
     }
@@ -131,6 +135,7 @@ where
         made: atomic::AtomicUsize::new(0),
         lots: Mutex::default(),
         finished: sender,
+        late: Mutex::default(),
     };
     (Arc::new(line), finished)
 }

@@ -66,7 +66,7 @@ fn springing(place: &'static str) -> impl Fn(&Trap) -> LoaderBuilder<Sound, Spri
 #[test]
 fn in_a_push_it_costs_the_batch_and_names_the_sample() {
     costs_its_batch(springing("push"), to_vec, |_| {
-        Some(Blame::sample(Kind::Indexed, "loading the sample panicked: in push"))
+        Some(Blame::sample(Kind::Indexed, "putting the sample into the batch panicked: in push"))
     });
 }
 

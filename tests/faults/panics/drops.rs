@@ -52,7 +52,7 @@ fn in_the_drop_of_a_sample_it_costs_the_batch() {
     costs_its_batch(
         |trap| Loader::builder(touchy(trap)),
         to_vec,
-        |_| Some(Blame::sample(Kind::Indexed, "loading the sample panicked: in drop")),
+        |_| Some(Blame::sample(Kind::Indexed, "putting the sample into the batch panicked: in drop")),
     );
     costs_its_batch(
         |trap| {

@@ -12,14 +12,14 @@ pub(crate) fn guarded<T>(doing: &str, run: impl FnOnce() -> Result<T>) -> Result
 }
 
 /// Drops what may be the user's, and may panic at it.
-pub(super) fn discard<T>(value: T) {
+pub(crate) fn discard<T>(value: T) {
     let _ = guarded("a drop", || {
         drop(value);
         Ok(())
     });
 }
 
-pub(super) fn panicked(doing: &str, panic: Box<dyn Any + Send>) -> Error {
+pub(crate) fn panicked(doing: &str, panic: Box<dyn Any + Send>) -> Error {
     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => message,
         (_, Some(message)) => message.as_str(),
