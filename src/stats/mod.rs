@@ -193,26 +193,56 @@ impl Stats {
     }
 
     /// What came since an `earlier` report of the same loader. The number of workers, the bad and the slowest samples,
-    /// the buffers in use and their bytes are a state, and stay as they are now.
+    /// the buffers in use and their bytes are a state, and stay as they are now. Nothing came since a later report.
     pub fn since(&self, earlier: &Stats) -> Stats {
         Stats {
-            batches: self.batches - earlier.batches,
-            samples: self.samples - earlier.samples,
-            errors: self.errors - earlier.errors,
-            skipped: self.skipped - earlier.skipped,
-            substituted: self.substituted - earlier.substituted,
+            batches: self.batches.saturating_sub(earlier.batches),
+            samples: self.samples.saturating_sub(earlier.samples),
+            errors: self.errors.saturating_sub(earlier.errors),
+            skipped: self.skipped.saturating_sub(earlier.skipped),
+            substituted: self.substituted.saturating_sub(earlier.substituted),
             worker_busy: self.worker_busy.saturating_sub(earlier.worker_busy),
             stages: self.stages.since(&earlier.stages),
             consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
-            buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
-            buffers_leased: self.buffers_leased - earlier.buffers_leased,
-            buffers_recycled: self.buffers_recycled - earlier.buffers_recycled,
-            bytes_read: self.bytes_read - earlier.bytes_read,
-            queue_ready: self.queue_ready - earlier.queue_ready,
-            queue_ahead: self.queue_ahead - earlier.queue_ahead,
+            buffers_allocated: self.buffers_allocated.saturating_sub(earlier.buffers_allocated),
+            buffers_leased: self.buffers_leased.saturating_sub(earlier.buffers_leased),
+            buffers_recycled: self.buffers_recycled.saturating_sub(earlier.buffers_recycled),
+            bytes_read: self.bytes_read.saturating_sub(earlier.bytes_read),
+            queue_ready: self.queue_ready.saturating_sub(earlier.queue_ready),
+            queue_ahead: self.queue_ahead.saturating_sub(earlier.queue_ahead),
             cpu: self.cpu.since(&earlier.cpu),
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_came_since_a_later_report() {
+        let counted = |count: u64| Stats {
+            batches: count,
+            samples: count,
+            errors: count,
+            skipped: count,
+            substituted: count,
+            worker_busy: count as u32 * SECOND,
+            consumer_wait: count as u32 * SECOND,
+            epoch_time: count as u32 * SECOND,
+            bytes_read: count,
+            queue_ready: count,
+            queue_ahead: count,
+            buffers_allocated: count,
+            buffers_leased: count,
+            buffers_recycled: count,
+            ..Stats::default()
+        };
+        assert_eq!(counted(3).since(&counted(5)), Stats::default());
+        assert_eq!(counted(5).since(&counted(3)), counted(2));
     }
 }
