@@ -47,6 +47,11 @@ impl Tuning {
         Tuning { tuner, workers, counters: Arc::clone(counters) }
     }
 
+    /// The most workers that are tried.
+    pub(super) fn most_workers(&self) -> usize {
+        self.workers.num_threads()
+    }
+
     /// The consumer has a batch, so long after the one before, and has waited for so much of that.
     pub(super) fn delivered(&self, time: Duration, waited: Duration) {
         let mut tuner = self.tuner.lock().unwrap_or_else(PoisonError::into_inner);

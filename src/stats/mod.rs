@@ -45,6 +45,10 @@ pub struct Stats {
     /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
     /// a share of.
     pub epoch_time: Duration,
+    /// The same for each worker that there was at the time: what [`worker_busy`](Stats::worker_busy) is a share of.
+    pub(crate) worker_time: Duration,
+    /// How many workers there may be, where [`NumWorkers::Auto`](crate::NumWorkers::Auto) says how many there are.
+    pub(crate) most_workers: Option<usize>,
     /// Bytes of files that workers have read, by the datasets of this crate. Memory-mapped data is not counted.
     pub bytes_read: u64,
     /// How many batches were ready when `next()` was called, added up over all calls,
