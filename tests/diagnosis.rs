@@ -205,6 +205,17 @@ fn an_iterable_loader_reports_its_queue_and_its_slowest_records_as_well() {
     assert!(stats.queue_ahead > 0 && stats.num_workers == 2);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_that_have_become_more_are_measured_by_how_many_they_were() {
+    // All are busy at all times, and as many as they are in the end they are for a small part of the run.
+    let dataset = Costly { asleep: 2000 * US, ..FREE };
+    let stats = limited_by(Limit::Latency, || report(dataset, NumWorkers::Auto, Duration::ZERO, 120));
+    assert!(stats.num_workers > 4 && stats.worker_utilization() > 0.6, "{stats:?}");
+    let sentence = stats.diagnosis().to_string();
+    assert!(sentence.contains("NumWorkers::Auto") && !sentence.contains("raise num_workers"), "{sentence}");
+}
+
 // ---- how many workers there should be ----
 
 /// The number of workers after up to `most` batches, and after how many it was what it is.

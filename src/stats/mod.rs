@@ -164,9 +164,12 @@ impl Stats {
         }
     }
 
-    /// How busy the workers were, from 0 to 1.
+    /// How busy the workers were, from 0 to 1, however many they were at the time; 0 without any.
+    ///
+    /// This is about work for this loader: on a [`WorkerPool`](crate::WorkerPool) that others share, a worker that is busy
+    /// for another one looks idle, and the [`diagnosis`](Stats::diagnosis) takes it for that.
     pub fn worker_utilization(&self) -> f64 {
-        match self.epoch_time.as_secs_f64() * self.num_workers as f64 {
+        match self.worker_time.as_secs_f64() {
             0.0 => 0.0,
             most => self.worker_busy.as_secs_f64() / most,
         }
@@ -181,7 +184,8 @@ impl Stats {
     /// What limits this run, and what to change: one sentence, printed.
     ///
     /// It is about the time that this report covers: for what limits it now, take the difference of two
-    /// ([`since`](Stats::since)).
+    /// ([`since`](Stats::since)). And it is about this loader alone: what workers do for others that share its pool, it does
+    /// not see, so that a pool which others keep busy passes for one with too little to do.
     ///
     /// ```
     /// # use sutler::{InMemory, Loader};
@@ -209,6 +213,7 @@ impl Stats {
             stages: self.stages.since(&earlier.stages),
             consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
+            worker_time: self.worker_time.saturating_sub(earlier.worker_time),
             buffers_allocated: self.buffers_allocated.saturating_sub(earlier.buffers_allocated),
             buffers_leased: self.buffers_leased.saturating_sub(earlier.buffers_leased),
             buffers_recycled: self.buffers_recycled.saturating_sub(earlier.buffers_recycled),
@@ -238,6 +243,7 @@ mod tests {
             worker_busy: count as u32 * SECOND,
             consumer_wait: count as u32 * SECOND,
             epoch_time: count as u32 * SECOND,
+            worker_time: count as u32 * SECOND,
             bytes_read: count,
             queue_ready: count,
             queue_ahead: count,
@@ -248,5 +254,26 @@ mod tests {
         };
         assert_eq!(counted(3).since(&counted(5)), Stats::default());
         assert_eq!(counted(5).since(&counted(3)), counted(2));
+    }
+
+    #[test]
+    fn workers_are_as_busy_as_those_were_that_there_were_at_the_time() {
+        // One for ten seconds, busy half of the time, then sixteen for ten more, busy all of it.
+        let one = Stats {
+            num_workers: 1,
+            worker_busy: 5 * SECOND,
+            worker_time: 10 * SECOND,
+            epoch_time: 10 * SECOND,
+            ..Stats::default()
+        };
+        let sixteen = Stats {
+            num_workers: 16,
+            worker_busy: 165 * SECOND,
+            worker_time: 170 * SECOND,
+            epoch_time: 20 * SECOND,
+            ..Stats::default()
+        };
+        assert_eq!((one.worker_utilization(), sixteen.worker_utilization()), (0.5, 165.0 / 170.0));
+        assert_eq!((sixteen.since(&one).worker_utilization(), Stats::default().worker_utilization()), (1.0, 0.0));
     }
 }
