@@ -302,7 +302,18 @@ fn a_loader_within_a_sample_of_an_automatic_one_does_not_wait_for_itself() {
 
 #[test]
 fn a_negative_number_of_workers_is_refused_as_in_torch() {
-    let builder = Loader::builder((0..4).collect::<InMemory<i64>>()).num_workers(-1);
-    let error = builder.build().unwrap_err();
-    assert_eq!((error.kind(), error.to_string().contains("not be negative")), (ErrorKind::Config, true));
+    for number in [-1, i32::MIN] {
+        let builder = Loader::builder((0..4).collect::<InMemory<i64>>()).num_workers(number);
+        let error = builder.build().unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains("not be negative")), (ErrorKind::Config, true));
+    }
+}
+
+#[test]
+fn a_number_of_workers_that_no_system_has_is_refused_as_too_many() {
+    for number in [usize::MAX, usize::MAX - 1] {
+        let error = Loader::builder((0..4).collect::<InMemory<i64>>()).num_workers(number).build().unwrap_err();
+        let says = format!("cannot start {number} worker threads: there may be ");
+        assert_eq!((error.kind(), error.to_string().contains(&says)), (ErrorKind::Config, true), "{error}");
+    }
 }
