@@ -253,7 +253,8 @@ fn a_slow_trainer_is_fed_by_one_worker() {
 
 #[test]
 fn decoding_takes_as_many_workers_as_there_are_cores() {
-    let range = cores().min(2)..=cores() + cores().div_ceil(2);
+    // Of many, the last quarter may bring too little to be told from chance, and a few more do no harm.
+    let range = (3 * cores()).div_ceil(4)..=cores() + cores().div_ceil(2);
     settles_within(range, || settled(Costly { at_work: 300 * US, ..FREE }, 10, Duration::ZERO, 450));
 }
 
