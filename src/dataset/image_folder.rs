@@ -98,8 +98,8 @@ impl ImageFolder {
         }
         if !empty.is_empty() {
             let problem = format!(
-                "no images for the classes {}: remove these directories, or put images there (with one of the extensions {}, unless \
-                 you said otherwise)",
+                "no images for the classes {}: remove these directories, or put images there (with one of the \
+                 extensions {}, unless you said otherwise)",
                 empty.join(", "),
                 EXTENSIONS.join(", ")
             );

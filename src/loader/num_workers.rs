@@ -10,10 +10,11 @@ pub enum NumWorkers {
     /// The fewest that keep the training loop fed, or where it cannot be fed, the fewest that load about as fast as
     /// any number does.
     ///
-    /// The loader starts with one, watches how long `next()` waits and how many batches come, doubles the number for as long
-    /// as that helps, and then closes in on the fewest that are as good; that takes a few hundred batches. Later it does so
-    /// again when things have changed. It may be more than there are cores, up to four times as many (and sixteen at least),
-    /// where samples wait for storage. [`Stats::num_workers`](crate::Stats::num_workers) tells how many they are.
+    /// The loader starts with one, watches how long `next()` waits and how many batches come, doubles the number for as
+    /// long as that helps, and then closes in on the fewest that are as good; that takes a few hundred batches. Later
+    /// it does so again when things have changed. It may be more than there are cores, up to four times as many (and
+    /// sixteen at least), where samples wait for storage. [`Stats::num_workers`](crate::Stats::num_workers) tells how
+    /// many they are.
     Auto,
     /// A number below zero, to be refused when the loader is built.
     #[doc(hidden)]

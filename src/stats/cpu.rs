@@ -1,7 +1,7 @@
 //! Whether a busy worker is at work on a core, or waits for a file or for a core.
 //!
-//! Linux tells a thread how long it has run, and how long it was ready to run and had to wait, in a file that costs a few
-//! microseconds to read. So that is done every tenth of a second that a worker was busy.
+//! Linux tells a thread how long it has run, and how long it was ready to run and had to wait, in a file that costs a
+//! few microseconds to read. So that is done every tenth of a second that a worker was busy.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -315,8 +315,8 @@ mod tests {
 
     #[test]
     fn who_leaves_the_number_of_workers_to_the_loader_is_not_told_to_change_it() {
-        let leave_it = "leave their number to NumWorkers::Auto, which tries others for a few hundred batches and keeps the \
-                        fewest that are about as good as any.";
+        let leave_it = "leave their number to NumWorkers::Auto, which tries others for a few hundred batches and keeps \
+                        the fewest that are about as good as any.";
         let fed = "it waited for data 0.4 % of the time, and there is nothing to gain from the loader.";
         for (limit, stats, advice) in [
             (Limit::Trainer, run(0.004, 4, 0.3, (1.0, 0.0)), fed),

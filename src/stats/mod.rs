@@ -34,7 +34,8 @@ pub struct Stats {
     pub bad_samples: u64,
     /// How often a bad sample was left out of a batch ([`OnError::Skip`](crate::OnError::Skip)).
     pub skipped: u64,
-    /// How often another sample was put in the place of a bad one ([`OnError::Substitute`](crate::OnError::Substitute)).
+    /// How often another sample was put in the place of a bad one
+    /// ([`OnError::Substitute`](crate::OnError::Substitute)).
     pub substituted: u64,
     /// Time that workers spent in datasets, transforms and collates, all workers together.
     pub worker_busy: Duration,
@@ -42,8 +43,8 @@ pub struct Stats {
     pub stages: StageTimes,
     /// Time that the consumer spent waiting inside `next()`.
     pub consumer_wait: Duration,
-    /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
-    /// a share of.
+    /// Time from the start of each epoch to its end, or to its last `next()` so far: what
+    /// [`consumer_wait`](Stats::consumer_wait) is a share of.
     pub epoch_time: Duration,
     /// The same for each worker that there was at the time: what [`worker_busy`](Stats::worker_busy) is a share of.
     pub(crate) worker_time: Duration,
@@ -55,8 +56,9 @@ pub struct Stats {
     pub queue_ready: u64,
     /// and how many were ready or in the making.
     pub queue_ahead: u64,
-    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was built.
-    /// Samples are timed where they take at least 5 us on average; others cost no more than looking at the clock.
+    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was
+    /// built; also such as failed, and such as took the place of a bad one. Samples are timed where they take at least
+    /// 5 us on average; others cost no more than looking at the clock.
     pub slowest: Vec<SlowSample>,
     pub(crate) cpu: CpuTimes,
     /// Batch buffers allocated. Constant once the loader is warm; it grows when batches are kept.
@@ -75,8 +77,8 @@ pub struct Stats {
     pub buffer_bytes_peak: u64,
 }
 
-/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms above
-/// all, is the rest of [`Stats::worker_busy`].
+/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms
+/// above all, is the rest of [`Stats::worker_busy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageTimes {
@@ -155,8 +157,8 @@ impl Stats {
         }
     }
 
-    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every batch
-    /// is waited for) to 1 (the workers wait for the consumer).
+    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every
+    /// batch is waited for) to 1 (the workers wait for the consumer).
     pub fn queue_occupancy(&self) -> f64 {
         match self.queue_ahead {
             0 => 0.0,
@@ -166,8 +168,8 @@ impl Stats {
 
     /// How busy the workers were, from 0 to 1, however many they were at the time; 0 without any.
     ///
-    /// This is about work for this loader: on a [`WorkerPool`](crate::WorkerPool) that others share, a worker that is busy
-    /// for another one looks idle, and the [`diagnosis`](Stats::diagnosis) takes it for that.
+    /// This is about work for this loader: on a [`WorkerPool`](crate::WorkerPool) that others share, a worker that is
+    /// busy for another one looks idle, and the [`diagnosis`](Stats::diagnosis) takes it for that.
     pub fn worker_utilization(&self) -> f64 {
         match self.worker_time.as_secs_f64() {
             0.0 => 0.0,
@@ -175,8 +177,8 @@ impl Stats {
         }
     }
 
-    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or for
-    /// a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
+    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or
+    /// for a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
     pub fn worker_cpu_share(&self) -> Option<f64> {
         self.cpu.share(self.cpu.on_core)
     }
@@ -184,8 +186,8 @@ impl Stats {
     /// What limits this run, and what to change: one sentence, printed.
     ///
     /// It is about the time that this report covers: for what limits it now, take the difference of two
-    /// ([`since`](Stats::since)). And it is about this loader alone: what workers do for others that share its pool, it does
-    /// not see, so that a pool which others keep busy passes for one with too little to do.
+    /// ([`since`](Stats::since)). And it is about this loader alone: what workers do for others that share its pool, it
+    /// does not see, so that a pool which others keep busy passes for one with too little to do.
     ///
     /// ```
     /// # use sutler::{InMemory, Loader};
