@@ -25,33 +25,33 @@
 //! # The nouns
 //!
 //! * A [`Dataset`] has samples: [`ImageFolder`], [`Idx`], [`InMemory`], or your own. Adapters: [`map`](Dataset::map),
-//!   [`subset`](Dataset::subset), [`random_split`](Dataset::random_split), [`concat`](Dataset::concat), [`ConcatDataset`].
-//!   One that can only be read from front to back is an [`IterableDataset`].
+//!   [`subset`](Dataset::subset), [`random_split`](Dataset::random_split), [`concat`](Dataset::concat),
+//!   [`ConcatDataset`]. One that can only be read from front to back is an [`IterableDataset`].
 //! * A [`Transform`](transform::Transform) turns one sample into another; those of images are in [`transform`].
 //! * A [`Sampler`] gives each epoch its [`Order`]: [`SequentialSampler`], [`RandomSampler`], [`SubsetRandomSampler`],
 //!   [`WeightedRandomSampler`], [`DistributedSampler`], [`KeyedSampler`], or your own. A [`BatchSampler`] gives it its
 //!   [`Batches`]: [`BucketBatchSampler`], or your own.
-//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], [`MixUp`], [`CutMix`], any function, or your
-//!   own.
+//! * A [`Collate`] makes a batch of samples: [`Stack`] by default, [`Pad`], [`MixUp`], [`CutMix`], any function, or
+//!   your own.
 //! * A [`Loader`] puts them together; an [`Epoch`] iterates over the batches, most of which are [`HostTensor`]s. For an
 //!   iterable dataset they are an [`IterableLoader`] and an [`IterableEpoch`].
-//! * [`Stats`] are what a loader has counted; their [`diagnosis`](Stats::diagnosis) says what limits the run, and what to
-//!   change. [`NumWorkers::Auto`] changes the number of workers by itself.
+//! * [`Stats`] are what a loader has counted; their [`diagnosis`](Stats::diagnosis) says what limits the run, and what
+//!   to change. [`NumWorkers::Auto`] changes the number of workers by itself.
 //! * [`Distributed`] is this process among several; a [`LoaderState`] is where a run stands.
-//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s: a [`DevicePrefetcher`] copies batches to a GPU ahead of
-//!   time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so for another
-//!   framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`, [`HostTensor::into_dlpack`] gives
-//!   what other frameworks take.
+//! * With feature `tch`, [`Epoch::to_device`] gives `tch::Tensor`s: a [`DevicePrefetcher`] copies batches to a GPU
+//!   ahead of time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so
+//!   for another framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`,
+//!   [`HostTensor::into_dlpack`] gives what other frameworks take.
 //! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
 //!
 //! * What is in a batch depends on seed, epoch and settings, and not on the number of workers or on timing.
 //! * `shuffle(true).seed(s)` is the order of PyTorch 2.11, bit for bit, and so are its samplers.
-//! * A run that was stopped goes on where it stood, and every sample comes exactly once; with a [`Dataset`] on any number of
-//!   ranks, with an [`IterableDataset`] on as many as before.
-//! * An error or a panic costs one batch, and says which sample it was; or, with [`OnError`], that sample alone, which is then
-//!   in the [`Quarantine`].
+//! * A run that was stopped goes on where it stood, and every sample comes exactly once; with a [`Dataset`] on any
+//!   number of ranks, with an [`IterableDataset`] on as many as before.
+//! * An error or a panic costs one batch, and says which sample it was; or, with [`OnError`], that sample alone, which
+//!   is then in the [`Quarantine`].
 //! * A batch owns its memory; while you have it, nobody writes there.
 //! * A steady epoch allocates no batch buffer; dropping an epoch never waits for a sample.
 //! * Memory that a device is still reading is not used again.
@@ -63,8 +63,8 @@
 //! # Features
 //!
 //! * `vision` (default): images, their formats and transforms.
-//! * `turbojpeg`: JPEG files by libjpeg-turbo, which decodes the region that a crop needs, to PIL's pixels. It becomes the
-//!   default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
+//! * `turbojpeg`: JPEG files by libjpeg-turbo, which decodes the region that a crop needs, to PIL's pixels. It becomes
+//!   the default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
 //! * `tch`: the bridge to libtorch; see the README for how it is found.

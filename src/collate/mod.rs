@@ -39,9 +39,9 @@ use crate::memory::BatchPlan;
 /// its parts are full and united again. A [`Part`](Collate::Part) is the exclusive right to a run of samples, so an
 /// implementation needs no locks.
 ///
-/// Use [`Stack`] (the default), [`Pad`] for sequences of different lengths, [`MixUp`], a tuple of collates for a tuple of samples,
-/// or a plain function through [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write samples into
-/// their place in some other layout.
+/// Use [`Stack`] (the default), [`Pad`] for sequences of different lengths, [`MixUp`], a tuple of collates for a tuple
+/// of samples, or a plain function through [`collate_fn`](crate::LoaderBuilder::collate_fn); implement this to write
+/// samples into their place in some other layout.
 pub trait Collate<S>: Send + Sync {
     /// What the training loop gets.
     type Batch: Send;

@@ -98,8 +98,8 @@ impl ImageFolder {
         }
         if !empty.is_empty() {
             let problem = format!(
-                "no images for the classes {}: remove these directories, or put images there (with one of the extensions {}, unless \
-                 you said otherwise)",
+                "no images for the classes {}: remove these directories, or put images there (with one of the \
+                 extensions {}, unless you said otherwise)",
                 empty.join(", "),
                 EXTENSIONS.join(", ")
             );
@@ -171,7 +171,7 @@ fn class_directories(root: &Path) -> Result<Vec<OsString>> {
     for entry in visible_entries(root)? {
         let entry = entry?;
         // A link to nothing may have been a class: without it, those behind it would change their numbers.
-        if is_directory(&entry).map_err(|error| unfollowed(&entry.path(), error))? {
+        if is_directory(&entry)? {
             names.push(entry.file_name());
         }
     }
@@ -199,7 +199,7 @@ fn images_below(top: &Path, is_valid_file: &dyn Fn(&Path) -> bool) -> Result<Vec
                 // A link to nothing that is called an image cannot be read, which is for its sample to report.
                 _ if is_valid_file(&path) => images.push(entry.file_name()),
                 Ok(false) => {}
-                Err(error) => return Err(unfollowed(&path, error)),
+                Err(error) => return Err(error),
             }
         }
         images.sort_unstable();
@@ -224,9 +224,17 @@ fn visible_entries(directory: &Path) -> Result<impl Iterator<Item = Result<DirEn
 }
 
 /// Whether it is one, or a link to one. Only a link costs a question to the system.
-fn is_directory(entry: &DirEntry) -> io::Result<bool> {
-    let kind = entry.file_type()?;
-    if kind.is_symlink() { Ok(fs::metadata(entry.path())?.is_dir()) } else { Ok(kind.is_dir()) }
+fn is_directory(entry: &DirEntry) -> Result<bool> {
+    let unknown = |source| {
+        let problem = "cannot tell whether this is a directory: was it removed meanwhile?";
+        Error::new(ErrorKind::Io, problem).with_source(source).with_path(entry.path())
+    };
+    let kind = entry.file_type().map_err(unknown)?;
+    if !kind.is_symlink() {
+        return Ok(kind.is_dir());
+    }
+    let link = entry.path();
+    fs::metadata(&link).map(|target| target.is_dir()).map_err(|source| unfollowed(&link, source))
 }
 
 /// An error if a link below `top` leads back to a directory that it is in: there would be no end to it.

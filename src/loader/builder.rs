@@ -62,9 +62,10 @@ impl<D, C> LoaderBuilder<D, C> {
 
     /// Serves this process's share of each epoch, among several that train together (default: all of it).
     ///
-    /// The order is that of torch's `DistributedSampler` with this loader's `shuffle` and `seed`, which are those of all
-    /// ranks, and the epoch is always set. The order of a `sampler`, or the batches of a `batch_sampler`, are dealt out in
-    /// the same way. Where they do not go round, see [`Distributed::drop_last`] and [`Epoch::masked`](crate::Epoch::masked).
+    /// The order is that of torch's `DistributedSampler` with this loader's `shuffle` and `seed`, which are those of
+    /// all ranks, and the epoch is always set. The order of a `sampler`, or the batches of a `batch_sampler`, are dealt
+    /// out in the same way. Where they do not go round, see [`Distributed::drop_last`] and
+    /// [`Epoch::masked`](crate::Epoch::masked).
     ///
     /// ```
     /// use sutler::{Distributed, InMemory, Loader};
@@ -111,11 +112,11 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Called once on each worker thread (with [`NumWorkers::Auto`], on all that there may be), with its number, before [`build`](LoaderBuilder::build) returns, whose error it
-    /// may be. Not called without workers, as in torch.
+    /// Called once on each worker thread (with [`NumWorkers::Auto`], on all that there may be), with its number, before
+    /// [`build`](LoaderBuilder::build) returns, whose error it may be. Not called without workers, as in torch.
     ///
-    /// Its usual use in Python, to seed each worker differently, is what [`SampleRng`](crate::SampleRng) makes needless;
-    /// here it pins threads to cores, say, or opens a connection for each.
+    /// Its usual use in Python, to seed each worker differently, is what [`SampleRng`](crate::SampleRng) makes
+    /// needless; here it pins threads to cores, say, or opens a connection for each.
     pub fn worker_init_fn(mut self, init: impl Fn(usize) -> Result<()> + Send + Sync + 'static) -> Self {
         self.settings.worker_init_fn = Some(Box::new(init));
         self
@@ -125,7 +126,8 @@ impl<D, C> LoaderBuilder<D, C> {
     ///
     /// Default: one more than there are workers, so that each may be held up by a slow sample in another batch. Where
     /// a batch takes only microseconds, more (up to 256, and up to 8 MiB of them), since handing over is then what
-    /// takes the time.
+    /// takes the time. Once a slow sample has left workers without work, also more (up to 256, and up to 256 MiB of
+    /// them), for as long as the loader lives.
     pub fn prefetch_batches(mut self, prefetch_batches: usize) -> Self {
         self.settings.prefetch_batches = Some(prefetch_batches);
         self
@@ -134,14 +136,14 @@ impl<D, C> LoaderBuilder<D, C> {
     /// How many bytes of batches may be in the making or waiting at a time, instead of
     /// [`prefetch_batches`](LoaderBuilder::prefetch_batches); one batch always may.
     ///
-    /// A batch in the making counts twice, since its size is not known: of n batches that would fit, n - 1 wait for a slow
-    /// consumer, and (n + 1) / 2 are in the making for a fast one (but no more than two for each worker).
+    /// A batch in the making counts twice, since its size is not known: of n batches that would fit, n - 1 wait for a
+    /// slow consumer, and (n + 1) / 2 are in the making for a fast one (but no more than two for each worker).
     ///
-    /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as long as
-    /// no batch is more than twice as large as the largest of those that were ready when it was begun; and however they grow,
-    /// by no more than what is in the making, two batches for each worker. What counts are batch buffers
-    /// ([`HostTensor`](crate::HostTensor)); of [`Stats`](crate::Stats), `buffer_bytes_live` and `buffer_bytes_peak` report
-    /// them, with those that the consumer has.
+    /// Where all batches are of one size, this is never exceeded. Otherwise it may be, by no more than one batch, as
+    /// long as no batch is more than twice as large as the largest of those that were ready when it was begun; and
+    /// however they grow, by no more than what is in the making, two batches for each worker. What counts are batch
+    /// buffers ([`HostTensor`](crate::HostTensor)); of [`Stats`](crate::Stats), `buffer_bytes_live` and
+    /// `buffer_bytes_peak` report them, with those that the consumer has.
     pub fn prefetch_bytes(mut self, prefetch_bytes: usize) -> Self {
         self.settings.prefetch_bytes = Some(prefetch_bytes);
         self
@@ -155,7 +157,8 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Makes batches in page-locked memory, if `find` finds some when the loader is built; `None` does not look for any.
+    /// Makes batches in page-locked memory, if `find` finds some when the loader is built; `None` does not look for
+    /// any.
     #[cfg(feature = "tch")]
     pub(crate) fn pinned<F>(mut self, find: Option<F>) -> Self
     where
@@ -167,8 +170,8 @@ impl<D, C> LoaderBuilder<D, C> {
 
     /// What becomes of a batch with a sample that cannot be loaded (default: [`OnError::Fail`], the batch is an `Err`).
     ///
-    /// With another choice, each bad sample is entered in the [`Quarantine`](crate::Quarantine) when the training loop comes
-    /// to it, and counted; how many there may be, [`max_bad_samples`](LoaderBuilder::max_bad_samples) and
+    /// With another choice, each bad sample is entered in the [`Quarantine`](crate::Quarantine) when the training loop
+    /// comes to it, and counted; how many there may be, [`max_bad_samples`](LoaderBuilder::max_bad_samples) and
     /// [`max_bad_share`](LoaderBuilder::max_bad_share) say.
     ///
     /// ```
@@ -189,8 +192,14 @@ impl<D, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// How many different samples may be bad, in all epochs together, where [`on_error`](LoaderBuilder::on_error) tells to go
-    /// on (default: any number). Each batch with one more is an `Err` of kind [`Budget`](crate::ErrorKind::Budget).
+    /// How many different samples may be bad, in all epochs together, where [`on_error`](LoaderBuilder::on_error) tells
+    /// to go on (default: any number).
+    ///
+    /// Beyond that, each batch that would go on without one more is an `Err` of kind
+    /// [`Budget`](crate::ErrorKind::Budget); in later epochs, and in a run that was resumed, so is each that would go
+    /// on without a sample for which there was no room. Stuck samples whose batch was given up
+    /// ([`Epoch::give_up_batch`](crate::Epoch::give_up_batch)) count as well, but are no such error themselves. With
+    /// several ranks, each counts its own.
     pub fn max_bad_samples(mut self, count: usize) -> Self {
         self.settings.max_bad_samples = Some(count);
         self
@@ -198,14 +207,20 @@ impl<D, C> LoaderBuilder<D, C> {
 
     /// As [`max_bad_samples`](LoaderBuilder::max_bad_samples), as a share of the dataset: `0.01` allows one sample in a
     /// hundred, rounded down. Where both are set, the smaller counts.
+    ///
+    /// The share is of the whole dataset also where a rank loads only a part of it: of eight ranks, each may lose as
+    /// many.
     pub fn max_bad_share(mut self, share: f64) -> Self {
         self.settings.max_bad_share = Some(share);
         self
     }
 
-    /// How long `next()` waits for a batch (default: for ever). When the time is up it gives an error of kind
-    /// [`Timeout`](crate::ErrorKind::Timeout) that names the samples which are still being loaded. The batch is not lost:
-    /// the next call waits for it again.
+    /// How long `next()` waits for a batch (default: for ever, which 0 means as well, as in torch). Needs workers,
+    /// since the caller cannot stop waiting for itself.
+    ///
+    /// When the time is up, it gives an error of kind [`Timeout`](crate::ErrorKind::Timeout) that names the samples
+    /// which are still being loaded. The batch is not lost: the next call waits for it again, or
+    /// [`Epoch::give_up_batch`](crate::Epoch::give_up_batch) goes on without it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
         self
@@ -214,8 +229,8 @@ impl<D, C> LoaderBuilder<D, C> {
 
 /// For a [`Dataset`].
 impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
-    /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`). Excludes
-    /// `batch_size`, `batch_sampler`, `drop_last` and `collate`.
+    /// No batches: `next()` gives the samples themselves, as the dataset makes them (torch's `batch_size=None`).
+    /// Excludes `batch_size`, `batch_sampler`, `drop_last` and `collate`.
     ///
     /// ```
     /// use sutler::{InMemory, Loader};
@@ -256,15 +271,15 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
         self
     }
 
-    /// Makes the batches that `batch_sampler` gives, whatever their sizes; excludes `batch_size`, `shuffle`, `sampler` and
-    /// `drop_last`.
+    /// Makes the batches that `batch_sampler` gives, whatever their sizes; excludes `batch_size`, `shuffle`, `sampler`
+    /// and `drop_last`.
     pub fn batch_sampler(mut self, batch_sampler: impl BatchSampler + 'static) -> Self {
         self.settings.batch_sampler = Some(Box::new(batch_sampler));
         self
     }
 
-    /// Whether the order is that of a `DataLoader` with persistent workers (default: false): it draws its base seed from
-    /// the generator once, and not before each epoch. The threads live as long as the loader either way.
+    /// Whether the order is that of a `DataLoader` with persistent workers (default: false): it draws its base seed
+    /// from the generator once, and not before each epoch. The threads live as long as the loader either way.
     pub fn persistent_workers(mut self, persistent_workers: bool) -> Self {
         self.settings.persistent_workers = persistent_workers;
         self

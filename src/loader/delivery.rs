@@ -15,6 +15,7 @@ use super::tuner::Tuning;
 use crate::error::Result;
 use crate::guard::discard;
 use crate::stats::Counters;
+use crate::sync::atomic::AtomicUsize;
 use crate::sync::channel::{Receiver, RecvTimeoutError};
 
 /// What is between the workers and the consumer of one epoch.
@@ -172,6 +173,8 @@ impl<B> Delivery<B> {
 pub(super) struct Clock {
     counters: Arc<Counters>,
     tuning: Option<Arc<Tuning>>,
+    /// How many workers there are.
+    width: Arc<AtomicUsize>,
     /// Up to when the time is counted.
     counted: Instant,
     /// How much of the time since then the consumer has waited.
@@ -187,6 +190,7 @@ impl Clock {
         Clock {
             counters: Arc::clone(&shared.counters),
             tuning: shared.tuning.clone(),
+            width: shared.pace.width(),
             counted: Instant::now(),
             waited: Cell::default(),
             has_begun: false,
@@ -207,7 +211,10 @@ impl Clock {
         let returned = Instant::now();
         let (time, waited) = (returned - self.counted, self.waited.take());
         if !self.ended {
-            counters.epoch_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+            let time_ns = time.as_nanos() as u64;
+            counters.epoch_ns.fetch_add(time_ns, Relaxed);
+            // Their number changes below, and so for the time from now on.
+            counters.worker_ns.fetch_add(time_ns.saturating_mul(self.width.load(Relaxed) as u64), Relaxed);
             self.counted = returned;
         }
         match result {

@@ -1,7 +1,7 @@
 //! `NumWorkers`: how many threads load samples.
 
-/// How many threads load samples; set by [`LoaderBuilder::num_workers`](crate::LoaderBuilder::num_workers), which takes a
-/// number as well.
+/// How many threads load samples; set by [`LoaderBuilder::num_workers`](crate::LoaderBuilder::num_workers), which takes
+/// a number as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NumWorkers {
@@ -10,19 +10,20 @@ pub enum NumWorkers {
     /// The fewest that keep the training loop fed, or where it cannot be fed, the fewest that load about as fast as
     /// any number does.
     ///
-    /// The loader starts with one, watches how long `next()` waits and how many batches come, doubles the number for as long
-    /// as that helps, and then closes in on the fewest that are as good; that takes a few hundred batches. Later it does so
-    /// again when things have changed. It may be more than there are cores, up to four times as many (and sixteen at least),
-    /// where samples wait for storage. [`Stats::num_workers`](crate::Stats::num_workers) tells how many they are.
+    /// The loader starts with one, watches how long `next()` waits and how many batches come, doubles the number for as
+    /// long as that helps, and then closes in on the fewest that are as good; that takes a few hundred batches. Later
+    /// it does so again when things have changed. It may be more than there are cores, up to four times as many (and
+    /// sixteen at least), where samples wait for storage. [`Stats::num_workers`](crate::Stats::num_workers) tells how
+    /// many they are.
     Auto,
+    /// A number below zero, to be refused when the loader is built.
+    #[doc(hidden)]
+    Negative,
 }
-
-/// What a negative number is taken for, to be refused when the loader is built.
-const NEGATIVE: usize = usize::MAX;
 
 impl NumWorkers {
     pub(super) fn is_negative(self) -> bool {
-        self == NumWorkers::Fixed(NEGATIVE)
+        self == NumWorkers::Negative
     }
 
     /// Whether there are any.
@@ -40,6 +41,6 @@ impl From<usize> for NumWorkers {
 /// For a number in the code, which is an `i32` where nothing else is said.
 impl From<i32> for NumWorkers {
     fn from(number: i32) -> Self {
-        NumWorkers::Fixed(usize::try_from(number).unwrap_or(NEGATIVE))
+        usize::try_from(number).map_or(NumWorkers::Negative, NumWorkers::Fixed)
     }
 }

@@ -99,6 +99,11 @@ impl Pace {
         self.num_workers.load(Relaxed)
     }
 
+    /// How many workers there are, for whoever needs to know often.
+    pub(super) fn width(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.num_workers)
+    }
+
     /// How many batches may be ahead as long as nothing is known of them.
     pub(super) fn at_first(&self) -> usize {
         match self.ahead {

@@ -167,7 +167,7 @@ impl Settings {
     pub(super) fn start_workers(&mut self) -> Result<Option<WorkerPool>> {
         let workers = match (self.pool.take(), self.num_workers) {
             (Some(pool), _) => Some(pool),
-            (None, None | Some(NumWorkers::Fixed(0))) => None,
+            (None, None | Some(NumWorkers::Fixed(0) | NumWorkers::Negative)) => None,
             (None, Some(NumWorkers::Fixed(num_workers))) => Some(WorkerPool::new(num_workers)?),
             (None, Some(NumWorkers::Auto)) => Some(WorkerPool::tunable()?),
         };

@@ -1,7 +1,8 @@
 //! `Tuner`: finds the fewest workers that keep the consumer fed.
 //!
-//! It looks at how things go with one number of workers, and then tries another. The number is doubled while the consumer
-//! waits and that brings more batches; then what is between the last that was not enough and the first that was is halved.
+//! It looks at how things go with one number of workers, and then tries another. The number is doubled while the
+//! consumer waits and that brings more batches; then what is between the last that was not enough and the first that
+//! was is halved.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,11 @@ impl Tuning {
     pub(super) fn new(workers: WorkerPool, counters: &Arc<Counters>) -> Self {
         let tuner = Mutex::new(Tuner::new(workers.num_threads()));
         Tuning { tuner, workers, counters: Arc::clone(counters) }
+    }
+
+    /// The most workers that are tried.
+    pub(super) fn most_workers(&self) -> usize {
+        self.workers.num_threads()
     }
 
     /// The consumer has a batch, so long after the one before, and has waited for so much of that.
@@ -197,8 +203,8 @@ mod tests {
     use super::*;
     use crate::rng::SampleRng;
 
-    /// A run: what training takes for each batch and what loading it takes, in seconds, and how many batches can be loaded at
-    /// the same time without being in each other's way.
+    /// A run: what training takes for each batch and what loading it takes, in seconds, and how many batches can be
+    /// loaded at the same time without being in each other's way.
     #[derive(Clone, Copy)]
     struct Run {
         training: f64,
@@ -207,8 +213,8 @@ mod tests {
     }
 
     impl Run {
-        /// Delivers `batches`, with all times off by up to `noise`, and gives the number of batches after which the tuner
-        /// was last unsettled.
+        /// Delivers `batches`, with all times off by up to `noise`, and gives the number of batches after which the
+        /// tuner was last unsettled.
         fn go(self, tuner: &mut Tuner, batches: usize, noise: f64, rng: &mut SampleRng) -> usize {
             let mut settled_at = 0;
             for batch in 0..batches {

@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     stages_ns: [AtomicU64; STAGES],
     pub(crate) consumer_wait_ns: AtomicU64,
     pub(crate) epoch_ns: AtomicU64,
+    /// The same for each worker that there was.
+    pub(crate) worker_ns: AtomicU64,
     bytes_read: AtomicU64,
     /// At each call of `next()`: how many batches were ready, and how many were ahead, ready or not.
     ready: AtomicU64,
@@ -134,6 +136,7 @@ impl Counters {
             stages: StageTimes::of(|stage| Duration::from_nanos(count(&self.stages_ns[stage as usize]))),
             consumer_wait: Duration::from_nanos(count(&self.consumer_wait_ns)),
             epoch_time: Duration::from_nanos(count(&self.epoch_ns)),
+            worker_time: Duration::from_nanos(count(&self.worker_ns)),
             bytes_read: count(&self.bytes_read),
             queue_ready: count(&self.ready),
             queue_ahead: count(&self.ahead),

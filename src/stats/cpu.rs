@@ -1,7 +1,7 @@
 //! Whether a busy worker is at work on a core, or waits for a file or for a core.
 //!
-//! Linux tells a thread how long it has run, and how long it was ready to run and had to wait, in a file that costs a few
-//! microseconds to read. So that is done every tenth of a second that a worker was busy.
+//! Linux tells a thread how long it has run, and how long it was ready to run and had to wait, in a file that costs a
+//! few microseconds to read. So that is done every tenth of a second that a worker was busy.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -43,11 +43,19 @@ pub(crate) struct Shares {
 }
 
 /// A thread's work since it was last looked at.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Work {
     busy: Duration,
-    /// The thread's times when it was last looked at.
-    before: Option<Times>,
+    looked_at: LookedAt,
+}
+
+/// What was seen when a thread was last looked at.
+#[derive(Clone, Copy)]
+enum LookedAt {
+    Never,
+    /// There was nothing to see, and is no sooner looked again: no job should pay for a file that cannot be opened.
+    InVain,
+    At(Times),
 }
 
 /// What the system knows of a thread, since it began.
@@ -58,21 +66,26 @@ struct Times {
 }
 
 thread_local! {
-    static WORK: Cell<Work> = const { Cell::new(Work { busy: Duration::ZERO, before: None }) };
+    static WORK: Cell<Work> = const { Cell::new(Work { busy: Duration::ZERO, looked_at: LookedAt::Never }) };
 }
 
 impl Shares {
     /// Takes note that this thread was busy.
     pub(super) fn worked(&self, elapsed: Duration) {
-        let Work { busy, before } = WORK.get();
+        self.worked_as(elapsed, Times::of_this_thread);
+    }
+
+    /// The same, where `look` tells the thread's times.
+    fn worked_as(&self, elapsed: Duration, look: impl FnOnce() -> Option<Times>) {
+        let Work { busy, looked_at } = WORK.get();
         let busy = busy + elapsed;
-        if busy < SPAN && before.is_some() {
-            WORK.set(Work { busy, before });
+        if busy < SPAN && !matches!(looked_at, LookedAt::Never) {
+            WORK.set(Work { busy, looked_at });
             return;
         }
-        let now = Times::of_this_thread();
-        WORK.set(Work { busy: Duration::ZERO, before: now });
-        let (Some(before), Some(now)) = (before, now) else { return };
+        let now = look().map_or(LookedAt::InVain, LookedAt::At);
+        WORK.set(Work { busy: Duration::ZERO, looked_at: now });
+        let (LookedAt::At(before), LookedAt::At(now)) = (looked_at, now) else { return };
         let busy_ns = busy.as_nanos() as u64;
         // Beside its work, a thread looks for some.
         let on_core_ns = (now.on_core_ns - before.on_core_ns).min(busy_ns);
@@ -111,8 +124,34 @@ impl Times {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_whose_times_are_not_known_is_asked_for_them_once_in_a_tenth_of_a_second_of_work() {
+        let (shares, asked) = (Shares::default(), Cell::new(0));
+        let work = |jobs: u32, times: Option<Times>| {
+            asked.set(0);
+            for _ in 0..jobs {
+                shares.worked_as(SPAN / 1000, || {
+                    asked.set(asked.get() + 1);
+                    times
+                });
+            }
+            asked.get()
+        };
+        WORK.set(Work { busy: Duration::ZERO, looked_at: LookedAt::Never });
+        assert_eq!((work(1000, None), work(1000, None), work(2000, None)), (1, 1, 2));
+        // It may be known later.
+        let times = Some(Times { on_core_ns: 7, queued_ns: 0 });
+        assert_eq!((work(1000, times), shares.times()), (1, CpuTimes::default()));
+        assert_eq!((work(1000, times), shares.times().busy), (1, SPAN));
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod on_linux {
     use std::time::Instant;
 
     use super::*;

@@ -107,7 +107,9 @@ fn sentence(limit: Limit, cores: usize, stats: &Stats) -> String {
             let enough = needed(stats);
             let advice = match stats.num_workers {
                 0 => "there is nothing to gain from workers".into(),
-                workers if enough < workers => format!("{} would do", counted(enough, "worker")),
+                workers if enough < workers && stats.most_workers.is_none() => {
+                    format!("{} would do", counted(enough, "worker"))
+                }
                 _ => "there is nothing to gain from the loader".into(),
             };
             format!("The training loop is the limit: {waited}, and {advice}.")
@@ -119,9 +121,9 @@ fn sentence(limit: Limit, cores: usize, stats: &Stats) -> String {
         ),
         Limit::Workers => format!(
             "The workers are the limit: the training loop is ready for more, {waited}, and {workers} cannot use all of \
-             {}: raise num_workers to {}.",
+             {}: {}.",
             counted(cores, "core"),
-            needed(stats).clamp(stats.num_workers + 1, cores)
+            to_have(needed(stats).clamp(stats.num_workers + 1, cores), stats)
         ),
         Limit::Cores => format!(
             "The cores are the limit: the training loop is ready for more, {waited}, and {workers} keep {} busy{}: make \
@@ -138,15 +140,16 @@ fn sentence(limit: Limit, cores: usize, stats: &Stats) -> String {
         ),
         Limit::TooManyWorkers => format!(
             "There are more workers than cores: the training loop is ready for more, {waited}, but {workers} wait for one \
-             of {}, {} of their time: lower num_workers to {cores}.",
+             of {}, {} of their time: {}.",
             counted(cores, "core"),
             percent(stats.cpu.share(stats.cpu.queued).unwrap_or_default()),
+            to_have(cores, stats)
         ),
         Limit::Latency => format!(
             "Waiting is the limit: the training loop is ready for more, {waited}, and {workers} are at work {} of their time \
-             and else wait for files or a network: use faster storage, or raise num_workers to {}.",
+             and else wait for files or a network: use faster storage, or {}.",
             percent(stats.worker_cpu_share().unwrap_or_default()),
-            needed(stats).clamp(stats.num_workers + 1, 2 * stats.num_workers)
+            to_have(needed(stats).clamp(stats.num_workers + 1, 2 * stats.num_workers), stats)
         ),
         Limit::Stragglers => format!(
             "A few slow samples are the limit: the training loop is ready for more, {waited}, while {workers}, busy {busy} of \
@@ -167,6 +170,22 @@ fn needed(stats: &Stats) -> usize {
     // A fifth more, since work does not come evenly.
     let workers = 1.2 * stats.worker_busy.as_secs_f64() / training.as_secs_f64();
     (workers.ceil() as usize).max(1)
+}
+
+/// What to do to have so many workers, which are not as many as there are.
+fn to_have(number: usize, stats: &Stats) -> String {
+    match stats.most_workers {
+        None if number > stats.num_workers => format!("raise num_workers to {number}"),
+        None => format!("lower num_workers to {number}"),
+        Some(most) if most == stats.num_workers && number > most => {
+            format!("set num_workers to {number}, since NumWorkers::Auto tries no more than {most}")
+        }
+        Some(_) => {
+            "leave their number to NumWorkers::Auto, which tries others for a few hundred batches and keeps the \
+                    fewest that are about as good as any"
+                .into()
+        }
+    }
 }
 
 fn largest_stage(stats: &Stats) -> Option<(&'static str, f64)> {
@@ -208,6 +227,7 @@ mod tests {
             num_workers,
             epoch_time: 10 * SECOND,
             consumer_wait: (10 * SECOND).mul_f64(waited),
+            worker_time: 10 * num_workers as u32 * SECOND,
             worker_busy,
             cpu,
             ..Stats::default()
@@ -290,6 +310,28 @@ mod tests {
         ] {
             let diagnosis = Diagnosis::on(8, &stats);
             assert_eq!((diagnosis.limit(), &*diagnosis.to_string()), (limit, sentence));
+        }
+    }
+
+    #[test]
+    fn who_leaves_the_number_of_workers_to_the_loader_is_not_told_to_change_it() {
+        let leave_it = "leave their number to NumWorkers::Auto, which tries others for a few hundred batches and keeps \
+                        the fewest that are about as good as any.";
+        let fed = "it waited for data 0.4 % of the time, and there is nothing to gain from the loader.";
+        for (limit, stats, advice) in [
+            (Limit::Trainer, run(0.004, 4, 0.3, (1.0, 0.0)), fed),
+            (Limit::Workers, run(0.6, 2, 0.98, (0.95, 0.01)), leave_it),
+            (Limit::TooManyWorkers, run(0.5, 32, 0.98, (0.25, 0.74)), leave_it),
+            (Limit::Latency, run(0.5, 8, 0.98, (0.1, 0.0)), &format!("use faster storage, or {leave_it}")),
+            (
+                Limit::Latency,
+                run(0.5, 32, 0.98, (0.1, 0.0)),
+                "use faster storage, or set num_workers to 64, since NumWorkers::Auto tries no more than 32.",
+            ),
+        ] {
+            let diagnosis = Diagnosis::on(8, &Stats { most_workers: Some(32), ..stats });
+            assert_eq!(diagnosis.limit(), limit);
+            assert!(diagnosis.to_string().ends_with(&format!(": {advice}")), "{diagnosis}");
         }
     }
 

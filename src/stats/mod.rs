@@ -34,7 +34,8 @@ pub struct Stats {
     pub bad_samples: u64,
     /// How often a bad sample was left out of a batch ([`OnError::Skip`](crate::OnError::Skip)).
     pub skipped: u64,
-    /// How often another sample was put in the place of a bad one ([`OnError::Substitute`](crate::OnError::Substitute)).
+    /// How often another sample was put in the place of a bad one
+    /// ([`OnError::Substitute`](crate::OnError::Substitute)).
     pub substituted: u64,
     /// Time that workers spent in datasets, transforms and collates, all workers together.
     pub worker_busy: Duration,
@@ -42,17 +43,22 @@ pub struct Stats {
     pub stages: StageTimes,
     /// Time that the consumer spent waiting inside `next()`.
     pub consumer_wait: Duration,
-    /// Time from the start of each epoch to its end, or to its last `next()` so far: what [`consumer_wait`](Stats::consumer_wait) is
-    /// a share of.
+    /// Time from the start of each epoch to its end, or to its last `next()` so far: what
+    /// [`consumer_wait`](Stats::consumer_wait) is a share of.
     pub epoch_time: Duration,
+    /// The same for each worker that there was at the time: what [`worker_busy`](Stats::worker_busy) is a share of.
+    pub(crate) worker_time: Duration,
+    /// How many workers there may be, where [`NumWorkers::Auto`](crate::NumWorkers::Auto) says how many there are.
+    pub(crate) most_workers: Option<usize>,
     /// Bytes of files that workers have read, by the datasets of this crate. Memory-mapped data is not counted.
     pub bytes_read: u64,
     /// How many batches were ready when `next()` was called, added up over all calls,
     pub queue_ready: u64,
     /// and how many were ready or in the making.
     pub queue_ahead: u64,
-    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was built.
-    /// Samples are timed where they take at least 5 us on average; others cost no more than looking at the clock.
+    /// The samples that took longest to load, the slowest first: up to eight different ones, since the loader was
+    /// built; also such as failed, and such as took the place of a bad one. Samples are timed where they take at least
+    /// 5 us on average; others cost no more than looking at the clock.
     pub slowest: Vec<SlowSample>,
     pub(crate) cpu: CpuTimes,
     /// Batch buffers allocated. Constant once the loader is warm; it grows when batches are kept.
@@ -71,8 +77,8 @@ pub struct Stats {
     pub buffer_bytes_peak: u64,
 }
 
-/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms above
-/// all, is the rest of [`Stats::worker_busy`].
+/// The time that workers spent in the stages of an image, all workers together. What else they did, other transforms
+/// above all, is the rest of [`Stats::worker_busy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StageTimes {
@@ -151,8 +157,8 @@ impl Stats {
         }
     }
 
-    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every batch
-    /// is waited for) to 1 (the workers wait for the consumer).
+    /// How full the queue was when `next()` was called: the share of the batches ahead that were ready, from 0 (every
+    /// batch is waited for) to 1 (the workers wait for the consumer).
     pub fn queue_occupancy(&self) -> f64 {
         match self.queue_ahead {
             0 => 0.0,
@@ -160,16 +166,19 @@ impl Stats {
         }
     }
 
-    /// How busy the workers were, from 0 to 1.
+    /// How busy the workers were, from 0 to 1, however many they were at the time; 0 without any.
+    ///
+    /// This is about work for this loader: on a [`WorkerPool`](crate::WorkerPool) that others share, a worker that is
+    /// busy for another one looks idle, and the [`diagnosis`](Stats::diagnosis) takes it for that.
     pub fn worker_utilization(&self) -> f64 {
-        match self.epoch_time.as_secs_f64() * self.num_workers as f64 {
+        match self.worker_time.as_secs_f64() {
             0.0 => 0.0,
             most => self.worker_busy.as_secs_f64() / most,
         }
     }
 
-    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or for
-    /// a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
+    /// How much of the workers' busy time a core was at work for them, from 0 to 1; the rest they waited, for a file or
+    /// for a core. Measured on Linux, every tenth of a second of work; `None` where it is not known.
     pub fn worker_cpu_share(&self) -> Option<f64> {
         self.cpu.share(self.cpu.on_core)
     }
@@ -177,7 +186,8 @@ impl Stats {
     /// What limits this run, and what to change: one sentence, printed.
     ///
     /// It is about the time that this report covers: for what limits it now, take the difference of two
-    /// ([`since`](Stats::since)).
+    /// ([`since`](Stats::since)). And it is about this loader alone: what workers do for others that share its pool, it
+    /// does not see, so that a pool which others keep busy passes for one with too little to do.
     ///
     /// ```
     /// # use sutler::{InMemory, Loader};
@@ -193,26 +203,79 @@ impl Stats {
     }
 
     /// What came since an `earlier` report of the same loader. The number of workers, the bad and the slowest samples,
-    /// the buffers in use and their bytes are a state, and stay as they are now.
+    /// the buffers in use and their bytes are a state, and stay as they are now. Nothing came since a later report.
     pub fn since(&self, earlier: &Stats) -> Stats {
         Stats {
-            batches: self.batches - earlier.batches,
-            samples: self.samples - earlier.samples,
-            errors: self.errors - earlier.errors,
-            skipped: self.skipped - earlier.skipped,
-            substituted: self.substituted - earlier.substituted,
+            batches: self.batches.saturating_sub(earlier.batches),
+            samples: self.samples.saturating_sub(earlier.samples),
+            errors: self.errors.saturating_sub(earlier.errors),
+            skipped: self.skipped.saturating_sub(earlier.skipped),
+            substituted: self.substituted.saturating_sub(earlier.substituted),
             worker_busy: self.worker_busy.saturating_sub(earlier.worker_busy),
             stages: self.stages.since(&earlier.stages),
             consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
             epoch_time: self.epoch_time.saturating_sub(earlier.epoch_time),
-            buffers_allocated: self.buffers_allocated - earlier.buffers_allocated,
-            buffers_leased: self.buffers_leased - earlier.buffers_leased,
-            buffers_recycled: self.buffers_recycled - earlier.buffers_recycled,
-            bytes_read: self.bytes_read - earlier.bytes_read,
-            queue_ready: self.queue_ready - earlier.queue_ready,
-            queue_ahead: self.queue_ahead - earlier.queue_ahead,
+            worker_time: self.worker_time.saturating_sub(earlier.worker_time),
+            buffers_allocated: self.buffers_allocated.saturating_sub(earlier.buffers_allocated),
+            buffers_leased: self.buffers_leased.saturating_sub(earlier.buffers_leased),
+            buffers_recycled: self.buffers_recycled.saturating_sub(earlier.buffers_recycled),
+            bytes_read: self.bytes_read.saturating_sub(earlier.bytes_read),
+            queue_ready: self.queue_ready.saturating_sub(earlier.queue_ready),
+            queue_ahead: self.queue_ahead.saturating_sub(earlier.queue_ahead),
             cpu: self.cpu.since(&earlier.cpu),
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_came_since_a_later_report() {
+        let counted = |count: u64| Stats {
+            batches: count,
+            samples: count,
+            errors: count,
+            skipped: count,
+            substituted: count,
+            worker_busy: count as u32 * SECOND,
+            consumer_wait: count as u32 * SECOND,
+            epoch_time: count as u32 * SECOND,
+            worker_time: count as u32 * SECOND,
+            bytes_read: count,
+            queue_ready: count,
+            queue_ahead: count,
+            buffers_allocated: count,
+            buffers_leased: count,
+            buffers_recycled: count,
+            ..Stats::default()
+        };
+        assert_eq!(counted(3).since(&counted(5)), Stats::default());
+        assert_eq!(counted(5).since(&counted(3)), counted(2));
+    }
+
+    #[test]
+    fn workers_are_as_busy_as_those_were_that_there_were_at_the_time() {
+        // One for ten seconds, busy half of the time, then sixteen for ten more, busy all of it.
+        let one = Stats {
+            num_workers: 1,
+            worker_busy: 5 * SECOND,
+            worker_time: 10 * SECOND,
+            epoch_time: 10 * SECOND,
+            ..Stats::default()
+        };
+        let sixteen = Stats {
+            num_workers: 16,
+            worker_busy: 165 * SECOND,
+            worker_time: 170 * SECOND,
+            epoch_time: 20 * SECOND,
+            ..Stats::default()
+        };
+        assert_eq!((one.worker_utilization(), sixteen.worker_utilization()), (0.5, 165.0 / 170.0));
+        assert_eq!((sixteen.since(&one).worker_utilization(), Stats::default().worker_utilization()), (1.0, 0.0));
     }
 }

@@ -15,9 +15,9 @@ use crate::stats::{Stage, timed};
 impl Image {
     /// Decodes a file.
     ///
-    /// The format is recognised by its first bytes, not by a name: JPEG (also with four inks), PNG, WebP, GIF (the first
-    /// frame), BMP, TIFF and PNM are known. Samples of 16 bits keep their high byte, as PIL does with colours. (Grey ones PIL clips at 255,
-    /// so that all but the darkest is white; not so here.)
+    /// The format is recognised by its first bytes, not by a name: JPEG (also with four inks), PNG, WebP, GIF (the
+    /// first frame), BMP, TIFF and PNM are known. Samples of 16 bits keep their high byte, as PIL does with colours.
+    /// (Grey ones PIL clips at 255, so that all but the darkest is white; not so here.)
     ///
     /// # Errors
     ///

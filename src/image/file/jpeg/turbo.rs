@@ -17,8 +17,8 @@ const _: () = assert!(size_of::<tj::size_t>() == size_of::<usize>(), "feature tu
 
 /// What is wanted of an image of the given size.
 ///
-/// `None` where the library refuses the file: it may be damaged, or of a kind that it does not know, and the other decoder
-/// is to say which. (Its warnings are refusals: they stand for damaged data.)
+/// `None` where the library refuses the file: it may be damaged, or of a kind that it does not know, and the other
+/// decoder is to say which. (Its warnings are refusals: they stand for damaged data.)
 ///
 /// # Errors
 ///
@@ -79,11 +79,12 @@ enum Colors {
 impl File {
     /// What must be decoded of the scaled image, for the pixels inside `rect` to be those of a full decode.
     ///
-    /// Chroma that is stored at half the width is interpolated from the sample on either side, so a pixel at the edge of
-    /// a region needs two pixels more; two on the left also keep a region at the right border from being a single column
-    /// of chroma wide, where the library changes to plain repetition. Rows need no margin: it keeps those above, and
-    /// decodes the one below. Where a progressive file left out coefficients, the library smooths with the two
-    /// blocks on either side. (Found by trying all margins on eighty thousand regions; `tests/regions.rs` tries the rule.)
+    /// Chroma that is stored at half the width is interpolated from the sample on either side, so a pixel at the edge
+    /// of a region needs two pixels more; two on the left also keep a region at the right border from being a single
+    /// column of chroma wide, where the library changes to plain repetition. Rows need no margin: it keeps those above,
+    /// and decodes the one below. Where a progressive file left out coefficients, the library smooths with the two
+    /// blocks on either side. (Found by trying all margins on eighty thousand regions; `tests/regions.rs` tries the
+    /// rule.)
     fn widened(&self, rect: Rect, denominator: usize, whole: Size) -> Rect {
         let Some(block_width) = self.block_width else { return Rect::all(whole) };
         let block_width = block_width.div_ceil(denominator);
@@ -111,8 +112,8 @@ struct Target<'a> {
 
 /// A decompressor of the library, for one image. It belongs to one thread.
 ///
-/// Used for another image, it would lend it the tables of those before, wherever a file has none of its own: what such a
-/// file shows would depend on what its worker has met. A new one takes less than a microsecond.
+/// Used for another image, it would lend it the tables of those before, wherever a file has none of its own: what such
+/// a file shows would depend on what its worker has met. A new one takes less than a microsecond.
 struct Decompressor(tj::tjhandle);
 
 impl Drop for Decompressor {
@@ -190,7 +191,7 @@ impl Decompressor {
 
     /// What is wanted, and what must be decoded with it.
     fn part(
-        &mut self,
+        self,
         bytes: &[u8],
         file: &File,
         Wanted { rect, denominator, in_place }: Wanted,
@@ -230,26 +231,22 @@ impl Decompressor {
         Ok(Ok(Region { image: in_mode(image, options.color_mode)?, top, left, denominator }))
     }
 
-    /// Decodes a region of the scaled image, or all of it, to where the target is.
-    fn decompress(
-        &mut self,
-        bytes: &[u8],
-        denominator: usize,
-        region: Option<Rect>,
-        target: Target,
-    ) -> Result<(), Refusal> {
+    /// Decodes a region of the scaled image, or all of it, to where the target is. That is the end of the decompressor:
+    /// it would apply the region to the next image, unchecked.
+    fn decompress(self, bytes: &[u8], denominator: usize, region: Option<Rect>, target: Target) -> Result<(), Refusal> {
         let scale = tj::tjscalingfactor { num: 1, denom: denominator as c_int };
         // SAFETY: the handle is valid until drop.
         let scaled = unsafe { tj::tj3SetScalingFactor(self.0, scale) };
-        // Always set, since the region of the last image would be applied to this one, unchecked.
-        let region = region.map_or(tj::tjregion { x: 0, y: 0, w: 0, h: 0 }, |rect| tj::tjregion {
-            x: rect.left as c_int,
-            y: rect.top as c_int,
-            w: rect.width as c_int,
-            h: rect.height as c_int,
+        let cropped = region.map_or(0, |rect| {
+            let region = tj::tjregion {
+                x: rect.left as c_int,
+                y: rect.top as c_int,
+                w: rect.width as c_int,
+                h: rect.height as c_int,
+            };
+            // SAFETY: the handle is valid until drop.
+            unsafe { tj::tj3SetCroppingRegion(self.0, region) }
         });
-        // SAFETY: the handle is valid until drop.
-        let cropped = unsafe { tj::tj3SetCroppingRegion(self.0, region) };
         if scaled != 0 || cropped != 0 {
             return Err(Refusal::Fatal);
         }
@@ -257,12 +254,13 @@ impl Decompressor {
         let pitch = c_int::try_from(target.pitch).map_err(|_| Refusal::Fatal)?;
         let needed = (target.rows - 1) * target.pitch + target.row_bytes;
         assert!(needed <= target.pixels.len() && target.row_bytes <= target.pitch, "the target has room");
-        // How much is written is the library's to say, which reads the header once more. It says the same as before: the
-        // bytes are the same, and this decompressor has read them to the end of their header, and nothing before them that
-        // it refused.
+        // How much is written is the library's to say, which reads the header once more. It says the same as before:
+        // the bytes are the same, and this decompressor has read them to the end of their header, and nothing before
+        // them that it refused.
         //
-        // SAFETY: reads `length` bytes from a slice of that length. Writes as many rows as the region has, or else the image,
-        // `pitch` bytes apart and each as wide as that is: `target` was made for this size, and has room, see above.
+        // SAFETY: reads `length` bytes from a slice of that length. Writes as many rows as the region has, or else the
+        // image, `pitch` bytes apart and each as wide as that is: `target` was made for this size, and has room, see
+        // above.
         let code = unsafe {
             let (pixels, format) = (target.pixels.as_mut_ptr(), target.format as c_int);
             tj::tj3Decompress8(self.0, bytes.as_ptr(), length, pixels, pitch, format)
