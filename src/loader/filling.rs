@@ -106,6 +106,8 @@ where
             Ok(Err((is_bad, error))) => (is_bad, self.with_sample(error, work, slot)),
             Err(panic) => (true, self.with_sample(panicked("loading the sample", panic), work, slot)),
         };
+        // Where not even the order says which sample it is, none can be to blame.
+        let is_bad = is_bad && error.index().is_some();
         Err(Stopped { slot, error, is_bad })
     }
 
@@ -133,7 +135,7 @@ where
             let begun = WATCHED.then(Instant::now);
             match samples.load(slot) {
                 Ok(sample) => collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))?,
-                Err(error) => return Err((!error.is_shortage(), error)),
+                Err(error) => return Err((is_of_load(&error), error)),
             }
             if let Some(begun) = begun {
                 counters.slowest.note(begun.elapsed(), || self.source.name(work, slot).parts());
@@ -169,7 +171,7 @@ where
             let put = guarded("loading the sample", || {
                 let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name));
                 let sample = self.source.loads(work).load_instead(slot, name.index);
-                let sample = sample.inspect_err(|error| is_bad = !error.is_shortage())?;
+                let sample = sample.inspect_err(|error| is_bad = is_of_load(error))?;
                 self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
             });
             match put {
@@ -219,6 +221,12 @@ where
             }
         }))
     }
+}
+
+/// Whether an error of loading says that the sample is bad, and not that the sampler gives what is not there, or that the
+/// system has run out of something.
+fn is_of_load(error: &Error) -> bool {
+    error.kind() != ErrorKind::Sampler && !error.is_shortage()
 }
 
 /// Whether an error of a push says that the sample is bad, and not that it does not fit the others, or that the system has

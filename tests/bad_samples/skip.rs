@@ -1,6 +1,6 @@
 //! `OnError::Skip`: the batch is shorter, and nothing else moves.
 
-use sutler::{Distributed, InMemory, Loader, OnError};
+use sutler::{Distributed, ErrorKind, InMemory, Loader, OnError, Order, Sampler};
 
 use super::{Faulty, SETTINGS, SEVENTH, epoch, quarantined, shuffled, with};
 
@@ -133,5 +133,30 @@ fn a_system_that_has_run_out_of_files_is_no_fault_of_the_sample() {
             loader.epoch().map(|batch| batch.map(|batch| batch.to_vec()).map_err(|e| e.index())).collect();
         assert_eq!(results, [Err(Some(1)), Ok(vec![2, 3])]);
         assert!(loader.quarantine().is_empty());
+    }
+}
+
+#[test]
+fn a_sampler_that_gives_what_is_not_there_or_panics_is_no_fault_of_any_sample() {
+    struct Beyond;
+    impl Sampler for Beyond {
+        fn order(&self, _epoch: u64, len: usize) -> sutler::Result<Order> {
+            Ok(Order::from_fn(len, |place| match place {
+                1 => 8,
+                4 => panic!("no such place"),
+                place => place,
+            }))
+        }
+    }
+    for setting in SETTINGS {
+        for on_error in [OnError::Skip, OnError::Substitute] {
+            let samples: InMemory<i64> = (0..8).collect();
+            let builder = Loader::builder(samples).batch_size(2).sampler(Beyond).on_error(on_error);
+            let loader = with(builder, setting).build().unwrap();
+            let results: Vec<_> = loader.epoch().map(|batch| batch.map(|b| b.to_vec()).map_err(|e| e.kind())).collect();
+            let expected = [Err(ErrorKind::Sampler), Ok(vec![2, 3]), Err(ErrorKind::Panic), Ok(vec![6, 7])];
+            assert_eq!(results, expected, "{setting:?} {on_error:?}");
+            assert!(loader.quarantine().is_empty());
+        }
     }
 }
