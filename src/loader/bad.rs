@@ -4,10 +4,12 @@
 //! quarantine when the batch is delivered: what it holds, and when it is full, depends on the data alone.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::OnError;
+use super::guard::{discard, guarded};
 use crate::error::{Error, Result};
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::stats::Counters;
@@ -104,13 +106,15 @@ impl BadSamples {
             let counter = if substitute.is_some() { &counters.substituted } else { &counters.skipped };
             counter.fetch_add(u64::from(!is_lost), Relaxed);
             for error in errors {
-                let is_new = met.add(|| Quarantined::of(&error), error.shard(), error.index().unwrap_or_default());
-                if is_new && met.quarantine.len() > self.limit {
-                    beyond.get_or_insert(error);
+                let is_new = met.add(|| quarantined(&error), error.shard(), error.index().unwrap_or_default());
+                match is_new && met.quarantine.len() > self.limit && beyond.is_none() {
+                    true => beyond = Some(error),
+                    false => discard(error),
                 }
             }
         }
         let Some(error) = beyond else { return result };
+        discard(result);
         let (count, allowed, setting) = (met.quarantine.len(), self.limit, self.limited_by);
         let reason =
             format!("{count} samples could not be loaded, and {setting} allows {allowed}; this is one of them");
@@ -120,6 +124,17 @@ impl BadSamples {
     fn met(&self) -> MutexGuard<'_, Met> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Its text may be written by the user's code.
+fn quarantined(error: &Error) -> Quarantined {
+    let written = guarded("writing the error's text", || Ok(Quarantined::of(error)));
+    written.unwrap_or_else(|panic| Quarantined {
+        index: error.index().unwrap_or_default(),
+        shard: error.shard(),
+        path: error.path().map(PathBuf::from),
+        cause: panic.cause().to_string(),
+    })
 }
 
 impl Met {
