@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::delivery::{Clock, Delivery};
+use super::guard::guarded;
 use super::intake::{Intake, Progress, shards_of};
 use super::line::Line;
 use super::shared::Shared;
@@ -164,7 +165,9 @@ where
     ///
     /// If the state is of another dataset, seed, number of shards or ranks, or interleaves them otherwise.
     pub fn resume(&self, state: &LoaderState) -> Result<IterableEpoch<I, C>> {
-        state.check_data(self.dataset.len().unwrap_or(0), self.fingerprint(), self.seed)?;
+        let (len, fingerprint) =
+            guarded("the fingerprint", || Ok((self.dataset.len().unwrap_or(0), self.fingerprint())))?;
+        state.check_data(len, fingerprint, self.seed)?;
         state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
         let progress = state.progress_over(&self.shards)?;
         self.shared.bad_samples.restore(&state.quarantine);
