@@ -73,7 +73,9 @@ where
                 }
                 _ => Bad { slot, errors: vec![error], substitute: None },
             };
-            filled += usize::from(substitute.substitute.is_some());
+            let stands_in = usize::from(substitute.substitute.is_some());
+            filled += stands_in;
+            loaded.set(loaded.get() + stands_in);
             bad.push(substitute);
             start = slot + 1;
         }
