@@ -225,8 +225,8 @@ where
     }
 }
 
-/// Whether an error of loading says that the sample is bad, and not that the sampler gives what is not there, or that the
-/// system has run out of something.
+/// Whether an error of loading says that the sample is bad, and not that the sampler gives what is not there, or that
+/// the system has run out of something.
 fn is_of_load(error: &Error) -> bool {
     error.kind() != ErrorKind::Sampler && !error.is_shortage()
 }

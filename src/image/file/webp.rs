@@ -10,8 +10,8 @@ pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     Some(data.strip_prefix(b"Exif\0\0").unwrap_or(data))
 }
 
-/// The image-webp crate does not mind if what comes behind the pixels is cut off, and the EXIF data are there: without them,
-/// the picture would be another way up.
+/// The image-webp crate does not mind if what comes behind the pixels is cut off, and the EXIF data are there: without
+/// them, the picture would be another way up.
 ///
 /// # Errors
 ///
