@@ -70,8 +70,8 @@ impl Quarantined {
             index: error.index().unwrap_or_default(),
             shard: error.shard(),
             path: error.path().map(PathBuf::from),
-            cause: guarded("what the error says", || Ok(error.cause().to_string()))
-                .unwrap_or_else(|error| error.to_string()),
+            cause: guarded("writing the error's text", || Ok(error.cause().to_string()))
+                .unwrap_or_else(|panic| panic.cause().to_string()),
         }
     }
 }

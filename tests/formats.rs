@@ -158,6 +158,19 @@ fn what_a_file_has_beside_its_pixels_is_bounded() {
     }
 }
 
+/// The EXIF data are behind the pixels of a WebP, which are all there.
+#[test]
+fn a_webp_that_has_lost_its_end_is_refused_and_not_shown_another_way_up() {
+    for name in ["oriented.webp", "lossy.webp", "lossless.webp", "alpha.webp"] {
+        let file = fs::read(folder().join(name)).unwrap();
+        Image::decode(&file, &DecodeOptions::default()).unwrap();
+        for end in 0..file.len() {
+            let error = Image::decode(&file[..end], &DecodeOptions::default()).expect_err(&format!("{name} to {end}"));
+            assert_eq!(error.kind(), ErrorKind::Decode);
+        }
+    }
+}
+
 /// A decoder may quote the line that it does not understand, and the line may be all of the file.
 #[test]
 fn what_an_error_quotes_of_a_file_is_cut_off() {

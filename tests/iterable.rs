@@ -385,3 +385,32 @@ fn a_state_that_is_damaged_but_readable_is_refused_or_harmless() {
     let state = text.replace(part, "shards=4/0/2:1,3:1000").parse::<LoaderState>().unwrap();
     assert_eq!(batches(build().resume(&state).unwrap()).concat().len(), 4 + 5 + 5);
 }
+
+#[test]
+fn a_fingerprint_that_panics_is_an_error_of_the_resume() {
+    struct Unknown;
+    impl IterableDataset for Unknown {
+        type Record = i64;
+        type Records = std::iter::Empty<Result<i64>>;
+        type Sample = i64;
+
+        fn num_shards(&self) -> usize {
+            1
+        }
+
+        fn records(&self, _shard: usize, _epoch: u64, _skip: usize) -> Result<Self::Records> {
+            Ok(std::iter::empty())
+        }
+
+        fn decode(&self, record: i64, _rng: &mut SampleRng) -> Result<i64> {
+            Ok(record)
+        }
+
+        fn fingerprint(&self) -> u64 {
+            panic!("who knows");
+        }
+    }
+    let state = IterableLoader::builder(shards([1])).build().unwrap().state();
+    let error = IterableLoader::builder(Unknown).build().unwrap().resume(&state).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Panic, "the fingerprint panicked: who knows"));
+}

@@ -109,11 +109,8 @@ impl BadSamples {
 
     #[cold]
     fn settle_bad<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
-        let is_lost = matches!(result, Some(Err(_)));
-        for Bad { substitute, .. } in &bad {
-            let counter = if substitute.is_some() { &counters.substituted } else { &counters.skipped };
-            counter.fetch_add(u64::from(!is_lost), Relaxed);
-        }
+        let left_out = bad.iter().filter(|bad| bad.is_left_out()).count();
+        let replaced = bad.len() - left_out;
         // What a cause says, and what its drop does, is the user's: neither happens under the lock.
         let samples = bad.into_iter().flat_map(|bad| bad.errors).map(|error| (Quarantined::of(&error), error));
         let (mut beyond, mut passed) = (None, Vec::new());
@@ -125,7 +122,13 @@ impl BadSamples {
             }
         }
         passed.into_iter().for_each(discard);
-        let Some(error) = beyond else { return result };
+        let Some(error) = beyond else {
+            if !matches!(result, Some(Err(_))) {
+                counters.skipped.fetch_add(left_out as u64, Relaxed);
+                counters.substituted.fetch_add(replaced as u64, Relaxed);
+            }
+            return result;
+        };
         discard(result);
         let (count, allowed, setting) = (self.count(), self.limit, self.limited_by);
         let reason =

@@ -13,6 +13,7 @@ use super::{Loader, NumWorkers, OnError, WorkerPool};
 use crate::collate::{Collate, CollateFn, Stack, Unbatched};
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::guard::guarded;
 use crate::memory::HostAllocator;
 use crate::rng::Generator;
 use crate::sampler::{BatchSampler, Distributed, Sampler};
@@ -331,12 +332,14 @@ impl<D: Dataset + 'static, C> LoaderBuilder<D, C> {
     /// # Errors
     ///
     /// If a count is 0, two settings contradict each other, an empty dataset is to be shuffled (all as in torch), the
-    /// threads cannot be started, `worker_init_fn` fails, or there is no memory of the kind that was asked for.
+    /// threads cannot be started, `worker_init_fn` fails, the dataset panics over its length, or there is no memory of the kind
+    /// that was asked for.
     pub fn build(self) -> Result<Loader<D, C>>
     where
         C: Collate<D::Sample> + 'static,
     {
-        let (len, mut settings) = (self.dataset.len(), self.settings);
+        let len = guarded("the length of the dataset", || Ok(self.dataset.len()))?;
+        let mut settings = self.settings;
         settings.check(Some(len))?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;

@@ -169,6 +169,16 @@ impl<B> Delivery<B> {
     }
 }
 
+/// What nobody takes any more may be the user's, and each batch may panic when it is dropped.
+impl<B> Drop for Delivery<B> {
+    fn drop(&mut self) {
+        self.ready.drain(..).for_each(discard);
+        while let Some(finished) = self.poll() {
+            finished.made.into_iter().for_each(discard);
+        }
+    }
+}
+
 /// The time of an epoch as its consumer sees it, and what came of each call of `next()`.
 pub(super) struct Clock {
     counters: Arc<Counters>,

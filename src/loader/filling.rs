@@ -73,7 +73,9 @@ where
                 }
                 _ => Bad { slot, errors: vec![error], substitute: None },
             };
-            filled += usize::from(substitute.substitute.is_some());
+            let stands_in = usize::from(substitute.substitute.is_some());
+            filled += stands_in;
+            loaded.set(loaded.get() + stands_in);
             bad.push(substitute);
             start = slot + 1;
         }
@@ -109,6 +111,8 @@ where
                 (true, self.with_sample(panicked(doing, panic), work, slot))
             }
         };
+        // Where not even the order says which sample it is, none can be to blame.
+        let is_bad = is_bad && error.index().is_some();
         Err(Stopped { slot, error, is_bad })
     }
 
@@ -140,7 +144,7 @@ where
                     is_loaded.set(true);
                     collate.push(part, sample).map_err(|error| (is_of_sample(&error), error))
                 }
-                Err(error) => Err((!error.is_shortage(), error)),
+                Err(error) => Err((is_of_load(&error), error)),
             };
             if let Some(begun) = begun {
                 counters.slowest.note(begun.elapsed(), || self.source.name(work, slot).parts());
@@ -180,7 +184,7 @@ where
             let mut is_bad = true;
             let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name, self.source.id(work)));
             let sample = guarded(LOADING, || self.source.loads(work).load_instead(slot, name.index));
-            let put = sample.inspect_err(|error| is_bad = !error.is_shortage()).and_then(|sample| {
+            let put = sample.inspect_err(|error| is_bad = is_of_load(error)).and_then(|sample| {
                 guarded(PUTTING, || {
                     self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
                 })
@@ -239,6 +243,12 @@ where
 /// What may panic.
 const LOADING: &str = "loading the sample";
 const PUTTING: &str = "putting the sample into the batch";
+
+/// Whether an error of loading says that the sample is bad, and not that the sampler gives what is not there, or that
+/// the system has run out of something.
+fn is_of_load(error: &Error) -> bool {
+    error.kind() != ErrorKind::Sampler && !error.is_shortage()
+}
 
 /// Whether an error of a push says that the sample is bad, and not that it does not fit the others, or that the system has
 /// run out of something.

@@ -341,6 +341,15 @@ where
     }
 }
 
+/// Readers and records are the user's, and each may panic when it is dropped.
+impl<I: IterableDataset + 'static, C: Collate<I::Sample>> Drop for Intake<I, C> {
+    fn drop(&mut self) {
+        let Rotation { lanes, pending, .. } = self.rotation.get_mut().unwrap_or_else(PoisonError::into_inner);
+        lanes.drain(..).for_each(discard);
+        pending.drain(..).for_each(discard);
+    }
+}
+
 impl<I: IterableDataset> Lane<I> {
     fn closed(shard: usize) -> Self {
         let desk = Arc::new(Desk(Mutex::default()));

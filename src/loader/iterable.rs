@@ -94,13 +94,14 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
     /// # Errors
     ///
     /// If a count is 0, two settings contradict each other, there are more ranks than shards, the threads cannot be started,
-    /// or `worker_init_fn` fails.
+    /// `worker_init_fn` fails, or the dataset panics over its length or the number of its shards.
     pub fn build(self) -> Result<IterableLoader<I, C>>
     where
         C: Collate<I::Sample> + 'static,
     {
         let (dataset, mut settings) = (self.dataset.0, self.settings);
-        settings.check(dataset.len())?;
+        let (len, num_shards) = guarded("the length of the dataset", || Ok((dataset.len(), dataset.num_shards())))?;
+        settings.check(len)?;
         if settings.on_error == OnError::Substitute {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -108,14 +109,14 @@ impl<I: IterableDataset + 'static, C> LoaderBuilder<Iterable<I>, C> {
             ));
         }
         let ranks = settings.distributed.unwrap_or_default();
-        let shards = shards_of(dataset.num_shards(), ranks.rank(), ranks.world_size())?;
+        let shards = shards_of(num_shards, ranks.rank(), ranks.world_size())?;
         let allocator = settings.find_allocator()?;
         let workers = settings.start_workers()?;
         let num_threads = workers.as_ref().map_or(0, WorkerPool::num_threads);
         let timeout = settings.timeout();
         let counters = Arc::new(Counters::default());
         let tuning = settings.tuning(workers.as_ref(), &counters);
-        let bad_samples = settings.bad_samples(dataset.len());
+        let bad_samples = settings.bad_samples(len);
         let (pace, buffers) = settings.pace(workers.as_ref(), usize::MAX, allocator);
         Ok(IterableLoader {
             dataset: Arc::new(dataset),
@@ -165,8 +166,9 @@ where
     ///
     /// If the state is of another dataset, seed, number of shards or ranks, or interleaves them otherwise.
     pub fn resume(&self, state: &LoaderState) -> Result<IterableEpoch<I, C>> {
-        let fingerprint = guarded("the fingerprint", || Ok(self.fingerprint()))?;
-        state.check_data(self.dataset.len().unwrap_or(0), fingerprint, self.seed)?;
+        let (len, fingerprint) =
+            guarded("the fingerprint", || Ok((self.dataset.len().unwrap_or(0), self.fingerprint())))?;
+        state.check_data(len, fingerprint, self.seed)?;
         state.check_order(&self.state_of(state.epoch(), &Progress::default()))?;
         let progress = state.progress_over(&self.shards)?;
         self.shared.bad_samples.restore(&state.quarantine);

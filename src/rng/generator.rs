@@ -172,13 +172,18 @@ impl Generator {
 
     /// [`randperm`](Self::randperm) in the integer that suffices: half the memory traffic is half the time.
     pub(crate) fn permutation<I: PermutationIndex>(&mut self, n: usize) -> Vec<I> {
-        if n < WIDE_PERMUTATION { self.narrow_permutation(n) } else { self.wide_permutation(n) }
+        self.permutation_in(Vec::with_capacity(n), n)
+    }
+
+    /// [`permutation`](Self::permutation) in an empty list, whose memory is the caller's concern.
+    pub(crate) fn permutation_in<I: PermutationIndex>(&mut self, items: Vec<I>, n: usize) -> Vec<I> {
+        if n < WIDE_PERMUTATION { self.narrow_permutation(items, n) } else { self.wide_permutation(items, n) }
     }
 
     /// Fisher and Yates forward, a 32-bit draw each. Drawing, reducing and swapping a block at a time lets the
     /// first two run as vector code beside each other instead of one latency after another.
-    fn narrow_permutation<I: PermutationIndex>(&mut self, n: usize) -> Vec<I> {
-        let mut items: Vec<I> = (0..n).map(I::from_usize).collect();
+    fn narrow_permutation<I: PermutationIndex>(&mut self, mut items: Vec<I>, n: usize) -> Vec<I> {
+        items.extend((0..n).map(I::from_usize));
         let mut offsets = [0_u32; N];
         let mut start = 0;
         while start + 1 < n {
@@ -198,8 +203,7 @@ impl Generator {
     }
 
     /// Inside out, a 64-bit draw each; also for the first, which has nowhere else to go.
-    fn wide_permutation<I: PermutationIndex>(&mut self, n: usize) -> Vec<I> {
-        let mut items: Vec<I> = Vec::with_capacity(n);
+    fn wide_permutation<I: PermutationIndex>(&mut self, mut items: Vec<I>, n: usize) -> Vec<I> {
         for i in 0..n {
             let from = (self.random64() % (i as u64 + 1)) as usize;
             items.push(I::from_usize(i));
@@ -369,7 +373,7 @@ mod tests {
         // What the second case skips is what a wide permutation draws.
         for n in [0, 1, 2, 700] {
             let mut drawn = Generator::manual_seed(7);
-            drawn.wide_permutation::<usize>(n);
+            drawn.wide_permutation::<usize>(vec![], n);
             let mut skipped = Generator::manual_seed(7);
             skipped.skip(2 * n);
             assert_eq!(drawn.random64(), skipped.random64(), "n = {n}");

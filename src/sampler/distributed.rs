@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use super::{Order, Sampler};
+use super::{Order, Sampler, with_room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rng::Generator;
 
@@ -224,8 +224,8 @@ impl Sampler for DistributedSampler {
             true => {
                 let mut generator = Generator::manual_seed(self.seed.wrapping_add(epoch));
                 match u32::try_from(len) {
-                    Ok(_) => Order::narrow(generator.permutation(len)),
-                    Err(_) => Order::from(generator.randperm(len)),
+                    Ok(_) => Order::narrow(generator.permutation_in(with_room(len)?, len)),
+                    Err(_) => Order::from(generator.permutation_in(with_room(len)?, len)),
                 }
             }
         };

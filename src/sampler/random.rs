@@ -96,7 +96,7 @@ impl RandomSampler {
 fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usize, len: usize) -> Result<Vec<I>> {
     let mut indices = match num_samples {
         // Nearly always, and without a copy.
-        _ if num_samples == len => generator.permutation(len),
+        _ if num_samples == len => generator.permutation_in(with_room(len)?, len),
         _ => with_room(num_samples)?,
     };
     while indices.len() + len <= num_samples {
@@ -104,7 +104,7 @@ fn permutations<I: PermutationIndex>(generator: &mut Generator, num_samples: usi
     }
     match num_samples - indices.len() {
         0 => generator.skip_permutation(len),
-        rest => indices.extend_from_slice(&generator.permutation(len)[..rest]),
+        rest => indices.extend_from_slice(&generator.permutation_in(with_room(len)?, len)[..rest]),
     }
     Ok(indices)
 }
@@ -128,6 +128,24 @@ impl Sampler for RandomSampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Distributed, DistributedSampler};
+
+    #[test]
+    fn an_order_for_which_there_is_no_memory_is_an_error() {
+        // More than can be addressed.
+        let len = 1 << 45;
+        let samplers: [Box<dyn Sampler>; 4] = [
+            Box::new(RandomSampler::new(Generator::manual_seed(3))),
+            Box::new(RandomSampler::new(Generator::manual_seed(3)).num_samples(10)),
+            Box::new(RandomSampler::new(Generator::manual_seed(3)).replacement(true)),
+            Box::new(DistributedSampler::new(Distributed::default())),
+        ];
+        for sampler in samplers {
+            let error = sampler.order(0, len).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit);
+            assert!(error.to_string().starts_with("no memory for an order of 35184372088832 samples"), "{error}");
+        }
+    }
 
     #[test]
     fn an_epoch_is_the_same_whatever_was_asked_before() {

@@ -1,6 +1,8 @@
 //! `OnError::Skip`: the batch is shorter, and nothing else moves.
 
-use sutler::{Distributed, InMemory, Loader, OnError};
+use std::fmt;
+
+use sutler::{Dataset, Distributed, Error, ErrorKind, InMemory, Loader, OnError, Order, SampleRng, Sampler};
 
 use super::{Faulty, SETTINGS, SEVENTH, epoch, quarantined, shuffled, with};
 
@@ -133,5 +135,77 @@ fn a_system_that_has_run_out_of_files_is_no_fault_of_the_sample() {
             loader.epoch().map(|batch| batch.map(|batch| batch.to_vec()).map_err(|e| e.index())).collect();
         assert_eq!(results, [Err(Some(1)), Ok(vec![2, 3])]);
         assert!(loader.quarantine().is_empty());
+    }
+}
+
+#[test]
+fn a_sampler_that_gives_what_is_not_there_or_panics_is_no_fault_of_any_sample() {
+    struct Beyond;
+    impl Sampler for Beyond {
+        fn order(&self, _epoch: u64, len: usize) -> sutler::Result<Order> {
+            Ok(Order::from_fn(len, |place| match place {
+                1 => 8,
+                4 => panic!("no such place"),
+                place => place,
+            }))
+        }
+    }
+    for setting in SETTINGS {
+        for on_error in [OnError::Skip, OnError::Substitute] {
+            let samples: InMemory<i64> = (0..8).collect();
+            let builder = Loader::builder(samples).batch_size(2).sampler(Beyond).on_error(on_error);
+            let loader = with(builder, setting).build().unwrap();
+            let results: Vec<_> = loader.epoch().map(|batch| batch.map(|b| b.to_vec()).map_err(|e| e.kind())).collect();
+            let expected = [Err(ErrorKind::Sampler), Ok(vec![2, 3]), Err(ErrorKind::Panic), Ok(vec![6, 7])];
+            assert_eq!(results, expected, "{setting:?} {on_error:?}");
+            assert!(loader.quarantine().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_error_that_panics_as_it_is_printed_or_dropped_costs_no_batch() {
+    #[derive(Debug)]
+    struct Thorn(usize);
+    impl fmt::Display for Thorn {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0 {
+                1 => panic!("no words"),
+                2 => Err(fmt::Error),
+                _ => f.write_str("prickly"),
+            }
+        }
+    }
+    impl std::error::Error for Thorn {}
+    impl Drop for Thorn {
+        fn drop(&mut self) {
+            if self.0 == 3 && !std::thread::panicking() {
+                panic!("it stings");
+            }
+        }
+    }
+    struct Thorny;
+    impl Dataset for Thorny {
+        type Sample = i64;
+
+        fn len(&self) -> usize {
+            8
+        }
+
+        fn get(&self, index: usize, _: &mut SampleRng) -> sutler::Result<i64> {
+            match index {
+                1..4 => Err(Error::other(Thorn(index))),
+                index => Ok(index as i64),
+            }
+        }
+    }
+    for setting in SETTINGS {
+        let loader = with(Loader::builder(Thorny).batch_size(4).on_error(OnError::Skip), setting).build().unwrap();
+        let batches: Vec<_> = epoch(&loader).into_iter().map(|(values, _)| values).collect();
+        assert_eq!(batches, [vec![0], vec![4, 5, 6, 7]], "{setting:?}");
+        let quarantine = loader.quarantine();
+        assert_eq!(quarantine.iter().map(|bad| bad.index).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(quarantine[0].cause, "writing the error's text panicked: no words");
+        assert_eq!(quarantine[2].cause, "prickly");
     }
 }

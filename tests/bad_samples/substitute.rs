@@ -29,7 +29,10 @@ fn every_batch_is_full_and_every_good_sample_is_where_it_was() {
         }
         assert_eq!(first.get_or_insert_with(|| epochs.clone()), &epochs, "{setting:?}");
         assert_eq!(quarantined(&loader), SEVENTH.bad());
-        assert_eq!((loader.stats().substituted, loader.stats().skipped), (2 * SEVENTH.bad().len() as u64, 0));
+        let stats = loader.stats();
+        assert_eq!((stats.substituted, stats.skipped), (2 * SEVENTH.bad().len() as u64, 0));
+        // A worker may count what it has loaded after its batch has come.
+        assert!(setting.0 > 0 || stats.samples == 2 * SEVENTH.len as u64, "{} were loaded", stats.samples);
     }
 }
 

@@ -151,7 +151,7 @@ fn more_batches_than_may_be_ahead_can_be_given_up_and_no_worker_waits_for_the_co
     });
     assert_eq!(has_ended.recv_timeout(crate::PATIENCE), Ok(LEN / BATCH));
     let mut rest = Vec::new();
-    while let Some(batch) = epoch.next() {
+    for batch in epoch {
         rest.extend(batch.map(|batch| batch.to_vec()));
     }
     let missing = numbers(LEN, BATCH).split_off(5);

@@ -145,17 +145,14 @@ impl<K: Kind> Oracle<'_, K> {
         let mut met = Met::default();
         for place in batch.places.iter().filter(|place| self.fortune(place.name) != Fortune::Good) {
             if self.plan.on_error == OnError::Skip {
-                met.left_out += 1;
                 met.bad.push(place.name);
                 continue;
             }
             let stand_in = self.stand_in(epoch, place)?;
             if stand_in.found.is_none() {
                 // It would have been an error in any case.
-                met.replaced = 0;
                 break;
             }
-            met.replaced += 1;
             met.bad.push(place.name);
             met.bad.extend(&stand_in.tried);
         }

@@ -63,7 +63,7 @@ pub(super) const METADATA: u64 = 4 << 20;
 pub(super) fn decoder(bytes: &[u8], format: ImageFormat, allowed: u64) -> Result<impl ImageDecoder> {
     match format {
         ImageFormat::Tiff => tiff::check_tags(bytes)?,
-        ImageFormat::WebP => webp::check_frames(bytes)?,
+        ImageFormat::WebP => webp::check_frames(bytes).and_then(|()| webp::check_length(bytes))?,
         _ => {}
     }
     let mut reader = ImageReader::new(Cursor::new(bytes));

@@ -1,13 +1,29 @@
 //! WebP: the chunks of its container.
 
 use super::decode::contradiction;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Size;
 
 /// The EXIF data: a chunk behind the pixels.
 pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     let data = chunks(bytes.get(12..)?).find(|chunk| chunk.name == b"EXIF")?.whole()?;
     Some(data.strip_prefix(b"Exif\0\0").unwrap_or(data))
+}
+
+/// The image-webp crate does not mind if what comes behind the pixels is cut off, and the EXIF data are there: without
+/// them, the picture would be another way up.
+///
+/// # Errors
+///
+/// If the file is shorter than its header says.
+pub(super) fn check_length(bytes: &[u8]) -> Result<()> {
+    let Some(&[a, b, c, d]) = bytes.get(4..8) else { return Ok(()) };
+    let (length, there) = (8 + u64::from(u32::from_le_bytes([a, b, c, d])), bytes.len());
+    if length > there as u64 {
+        let problem = format!("cannot decode the WebP: it is truncated (it has {there} bytes of {length})");
+        return Err(Error::new(ErrorKind::Decode, problem));
+    }
+    Ok(())
 }
 
 /// The image-webp crate decodes a lossy frame at the size that is in there, and then compares it with the picture's.
@@ -127,5 +143,16 @@ mod tests {
         assert_eq!(exif(&bytes), Some(&b"data!"[..]));
         assert_eq!(exif(&bytes[..bytes.len() - 2]), None);
         (0..bytes.len() - 1).for_each(|end| assert_eq!(exif(&bytes[..end]), None));
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_it_says_is_truncated() {
+        let mut bytes = file(&[chunk(b"EXIF", b"Exif\0\0data!")]);
+        let length = bytes.len() as u32 - 8;
+        bytes[4..8].copy_from_slice(&length.to_le_bytes());
+        check_length(&bytes).unwrap();
+        check_length(&[&bytes[..], b"and more"].concat()).unwrap();
+        let error = check_length(&bytes[..bytes.len() - 1]).unwrap_err();
+        assert_eq!(error.to_string(), "cannot decode the WebP: it is truncated (it has 49 bytes of 50)");
     }
 }

@@ -1,9 +1,11 @@
 //! In the drop of a sample.
 
 use std::panic::panic_any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-use sutler::{Dataset, Error, Loader, Result, SampleRng, Shape, Stackable};
+use sutler::{Dataset, Error, IterableDataset, IterableLoader, Loader, Result, SampleRng, Shape, Stackable};
 
 use super::{BAD, BATCH, Blame, LEN, Sound, Trap, WAYS, costs_its_batch, others_go_on, pool, settings, to_vec};
 use crate::data::{Kind, numbers};
@@ -108,6 +110,86 @@ fn in_the_drop_of_a_sample_beside_one_that_failed_the_error_is_that_ones() {
         assert_eq!(error.to_string(), "sample 14 (/data/14.bin): no good", "{num_workers} by {chunk}");
         assert_eq!((error.index(), error.worker().is_some()), (Some(BAD + 1), num_workers > 0));
         others_go_on(&pool);
+    }
+}
+
+/// A batch whose drop panics, as long as it is told to.
+struct Hot(Arc<AtomicBool>);
+
+impl Drop for Hot {
+    fn drop(&mut self) {
+        if self.0.load(SeqCst) && !thread::panicking() {
+            panic!("hot");
+        }
+    }
+}
+
+#[test]
+fn in_the_drop_of_batches_that_are_ready_and_left_it_costs_nothing() {
+    for num_workers in [1, 3] {
+        let is_hot = Arc::new(AtomicBool::new(true));
+        let heat = Arc::clone(&is_hot);
+        let builder = Loader::builder(Sound).batch_size(BATCH).num_workers(num_workers).prefetch_batches(3);
+        let loader = builder.collate_fn(move |_: Vec<i64>| Ok(Hot(Arc::clone(&heat)))).build().unwrap();
+        let mut epoch = loader.epoch();
+        std::mem::forget(epoch.next().unwrap().unwrap());
+        // Some in the channel, and some that were taken from there.
+        assert!(eventually(|| loader.stats().samples as usize >= 4 * BATCH));
+        std::mem::forget(epoch.next().unwrap().unwrap());
+        thread::sleep(std::time::Duration::from_millis(50));
+        drop(epoch);
+        is_hot.store(false, SeqCst);
+        assert_eq!(loader.epoch().map(Result::unwrap).count(), LEN / BATCH);
+    }
+}
+
+/// A reader whose drop panics.
+struct HotShard;
+
+impl IterableDataset for HotShard {
+    type Record = i64;
+    type Records = HotReader;
+    type Sample = i64;
+
+    fn num_shards(&self) -> usize {
+        2
+    }
+
+    fn records(&self, _shard: usize, _epoch: u64, _skip: usize) -> Result<HotReader> {
+        Ok(HotReader)
+    }
+
+    fn decode(&self, number: i64, _: &mut SampleRng) -> Result<i64> {
+        Ok(number)
+    }
+}
+
+struct HotReader;
+
+impl Iterator for HotReader {
+    type Item = Result<i64>;
+
+    fn next(&mut self) -> Option<Result<i64>> {
+        Some(Ok(7))
+    }
+}
+
+impl Drop for HotReader {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("hot");
+        }
+    }
+}
+
+#[test]
+fn in_the_drop_of_readers_that_are_left_it_costs_nothing() {
+    for num_workers in [0, 2] {
+        let loader = IterableLoader::builder(HotShard).batch_size(4).num_workers(num_workers).build().unwrap();
+        for _ in 0..3 {
+            let mut epoch = loader.epoch();
+            assert_eq!(epoch.next().unwrap().unwrap().to_vec(), [7; 4]);
+        }
     }
 }
 
