@@ -3,8 +3,8 @@
 /// What becomes of a batch with a sample that cannot be loaded: whose file is damaged, say, or whose transform fails or
 /// panics. Set by [`LoaderBuilder::on_error`](crate::LoaderBuilder::on_error).
 ///
-/// This is about single samples. A batch whose samples do not fit together, or that cannot be finished, is an `Err` in any
-/// case: no sample is to blame. A panic while a sample is put into the batch counts as that sample's, since it may write
+/// This is about single samples. A batch whose samples do not fit together, that cannot be finished, or whose order has
+/// indices that the dataset has not, is an `Err` in any case: no sample is to blame. A panic while a sample is put into the batch counts as that sample's, since it may write
 /// itself there; a collate of your own that panics over every sample would so leave out every one. So would a transform that
 /// is wrong: set a budget ([`max_bad_share`](crate::LoaderBuilder::max_bad_share)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

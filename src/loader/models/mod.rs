@@ -16,7 +16,7 @@ use super::line::{Finished, Line};
 use super::pace::{Ahead, Pace};
 use super::shared::Shared;
 use super::source::{Load, Source};
-use super::watch::SampleName;
+use super::watch::{BatchId, SampleName};
 use super::{OnError, WorkerPool};
 use crate::collate::{Collate, Stack};
 use crate::error::{Error, ErrorKind, Result};
