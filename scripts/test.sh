@@ -48,6 +48,9 @@ for features in "" "--no-default-features" "--no-default-features --features dlp
     step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $features
 done
 
+# The models of make loom compile, with all that they model.
+step env RUSTFLAGS="--cfg loom" cargo check --locked --no-default-features --lib --profile test --target-dir target/loom
+
 step scripts/torchrun.sh
 step scripts/dlpack.sh
 step cargo run --locked --features tch --example gpu_check -- --cpu
