@@ -300,7 +300,7 @@ fn what_a_consumer_keeps_outlives_a_thousand_batches_and_the_loader() {
 fn a_steady_run_allocates_no_buffers() {
     // A batch of 1 MiB: of smaller ones more are held ready than could ever be missed.
     let samples: InMemory<Shaped> = (0..64).map(|_| Shaped(&[1 << 16])).collect();
-    let loader = Loader::builder(samples).batch_size(8).num_workers(2).build().unwrap();
+    let loader = Loader::builder(samples).batch_size(8).num_workers(2).prefetch_batches(3).build().unwrap();
     let (send, arrays) = mpsc::sync_channel::<Array>(0);
     let (done, is_done) = mpsc::channel();
     let consumer = std::thread::spawn(move || {

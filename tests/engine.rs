@@ -516,7 +516,7 @@ fn a_job_of_samples_that_turned_slow_hands_over_what_is_done() {
 #[test]
 fn two_fields_of_the_same_size_do_not_run_each_other_dry() {
     let dataset = made(64, |index, _: &mut SampleRng| Ok((vec![index as f32; 300_000], vec![index as f32; 300_000])));
-    let loader = Loader::builder(dataset).batch_size(8).num_workers(2).build().unwrap();
+    let loader = Loader::builder(dataset).batch_size(8).num_workers(2).prefetch_batches(3).build().unwrap();
     loader.epoch().for_each(|batch| drop(batch.unwrap()));
     let warm = loader.stats();
     (0..3).flat_map(|_| loader.epoch()).for_each(|batch| drop(batch.unwrap()));
@@ -549,8 +549,13 @@ fn a_steady_epoch_allocates_no_buffer() {
                 std::thread::sleep(Duration::from_micros(rng.below(100).into()));
                 Ok(([index as f32; 3000], index as i64))
             });
-            // The last batch is smaller than the others.
-            let loader = Loader::builder(dataset).num_workers(num_workers).batch_size(batch_size).build().unwrap();
+            // The last batch is smaller than the others. How far to run ahead is set, or a busy machine might stretch it.
+            let builder = Loader::builder(dataset).num_workers(num_workers).batch_size(batch_size);
+            let loader = match num_workers {
+                0 => builder.build(),
+                _ => builder.prefetch_batches(num_workers + 1).build(),
+            };
+            let loader = loader.unwrap();
             let consume = |pause| {
                 for batch in &loader {
                     batch.unwrap();
