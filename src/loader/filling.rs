@@ -183,12 +183,14 @@ where
             }
             let mut is_bad = true;
             let _watched = self.shared.watch.as_ref().map(|watch| watch.begin(name, self.source.id(work)));
+            let begun = Instant::now();
             let sample = guarded(LOADING, || self.source.loads(work).load_instead(slot, name.index));
             let put = sample.inspect_err(|error| is_bad = is_of_load(error)).and_then(|sample| {
                 guarded(PUTTING, || {
                     self.shared.collate.push(part, sample).inspect_err(|error| is_bad = is_of_sample(error))
                 })
             });
+            self.shared.counters.slowest.note(begun.elapsed(), || name.parts());
             match put {
                 Ok(()) => return Ok(Bad { slot, errors, substitute: Some(name.index) }),
                 Err(error) if is_bad => errors.push(self.named(error, name)),

@@ -1,6 +1,8 @@
 //! `OnError::Substitute`: another sample of the order, the same in every run.
 
-use sutler::{ErrorKind, Generator, Loader, OnError, SubsetRandomSampler};
+use std::time::Duration;
+
+use sutler::{Dataset, Error, ErrorKind, Generator, InMemory, Loader, OnError, SampleRng, SubsetRandomSampler};
 
 use super::{Faulty, SETTINGS, SEVENTH, epoch, quarantined, shuffled, with};
 
@@ -70,5 +72,23 @@ fn where_hardly_any_sample_is_good_the_batch_is_an_error_that_says_so() {
         assert!(epoch.next().is_none());
         drop(epoch);
         assert_eq!(loader.stats().buffers_live, 0);
+    }
+}
+
+#[test]
+fn what_takes_long_and_fails_is_among_the_slowest() {
+    let dataset = (0..4).collect::<InMemory<i64>>().map(|number: i64, _: &mut SampleRng| {
+        if number == 2 {
+            std::thread::sleep(Duration::from_millis(20));
+            return Err(Error::msg("it took too long"));
+        }
+        Ok(number)
+    });
+    for on_error in [OnError::Fail, OnError::Skip, OnError::Substitute] {
+        let loader = Loader::builder(dataset.clone()).batch_size(4).on_error(on_error).build().unwrap();
+        loader.epoch().for_each(drop);
+        let slowest = loader.stats().slowest[0].clone();
+        assert_eq!(slowest.index, 2);
+        assert!(slowest.time >= Duration::from_millis(20));
     }
 }
