@@ -2,8 +2,9 @@
 # Everything that CI runs. LIBTORCH is set by the Makefile.
 set -eu
 
+begun=$(date +%s)
 step() {
-    echo "== $*"
+    echo "== after $(($(date +%s) - begun)) s: $*"
     "$@"
 }
 

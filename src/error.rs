@@ -234,7 +234,8 @@ impl Error {
         self.0.shard
     }
 
-    /// The indices of the batch's samples, if the error is about the batch as a whole; else empty.
+    /// The indices of the batch's samples, if the error is about the batch as a whole; else empty. Of an
+    /// [`IterableDataset`](crate::IterableDataset) they count within shards, which the text names.
     pub fn batch(&self) -> &[usize] {
         &self.0.batch
     }
@@ -399,6 +400,32 @@ mod tests {
     fn an_error_is_one_pointer() {
         assert_eq!(size_of::<Error>(), size_of::<usize>());
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_system_that_has_run_out_of_something_is_found_below_errors_of_the_users() {
+        #[derive(Debug)]
+        struct Theirs(io::Error);
+        impl fmt::Display for Theirs {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cannot open the archive")
+            }
+        }
+        impl StdError for Theirs {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let theirs = |error| Error::other(Theirs(error));
+        assert!(Error::no_memory("no memory for an image").is_shortage());
+        assert!(theirs(io::ErrorKind::OutOfMemory.into()).is_shortage());
+        assert!(!theirs(io::ErrorKind::NotFound.into()).is_shortage() && !Error::msg("no").is_shortage());
+        #[cfg(unix)]
+        {
+            let error = theirs(io::Error::from_raw_os_error(EMFILE));
+            assert!(error.is_shortage());
+            assert_eq!(error.to_string(), "cannot open the archive: raise `ulimit -n`, or use fewer workers");
+        }
     }
 
     #[test]
