@@ -307,7 +307,7 @@ where
             return;
         }
         let Shared { pace, buffers, .. } = &*self.line.shared;
-        if pace.stretch(self.queued, self.on_the_way(), buffers) {
+        if pace.stretch(self.line.source.capacity, self.queued, self.on_the_way(), buffers) {
             self.queue();
         }
     }

@@ -138,7 +138,7 @@ where
     pub(super) fn stretch(&self) -> bool {
         let (queued, delivered) = (self.rotation().batches, self.delivered.load(Relaxed));
         let on_the_way = OnTheWay { made: self.line.made.load(Relaxed), delivered };
-        self.line.shared.pace.stretch(queued, on_the_way, &self.line.shared.buffers)
+        self.line.shared.pace.stretch(self.batch_size, queued, on_the_way, &self.line.shared.buffers)
     }
 
     /// Whether all batches were delivered, or nobody wants them any more.

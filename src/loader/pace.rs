@@ -164,10 +164,18 @@ impl Pace {
     /// long, and all that may be ahead is done. Says whether there is more to do now.
     ///
     /// Only where nobody has set how far to run ahead. One sample in a thousand that takes a hundred times as long as the
-    /// others is a tenth of the work, which one worker does while the others go on only as far as this allows.
-    pub(super) fn stretch(&self, queued: usize, OnTheWay { made, delivered }: OnTheWay, buffers: &BufferPool) -> bool {
+    /// others is a tenth of the work, which one worker does while the others go on only as far as this allows. And only
+    /// for batches of several jobs: those of less come in any order whenever a worker has lost its core for a moment,
+    /// and running further ahead would take their memory out of the caches.
+    pub(super) fn stretch(
+        &self,
+        batch_size: usize,
+        queued: usize,
+        OnTheWay { made, delivered }: OnTheWay,
+        buffers: &BufferPool,
+    ) -> bool {
         let has_idle_workers = made > delivered && queued.saturating_sub(made) < self.num_workers();
-        if self.ahead != Ahead::ByCost || !has_idle_workers {
+        if self.ahead != Ahead::ByCost || !has_idle_workers || self.time_of(batch_size) < 5 * JOB {
             return false;
         }
         let most = match buffers.batch_bytes() {
@@ -252,6 +260,11 @@ impl Pace {
     pub(super) fn has_costly_samples(&self) -> bool {
         const COSTLY: u64 = 5_000 * 1024;
         !(1..COSTLY).contains(&self.sample_cost.load(Relaxed))
+    }
+
+    /// What so many samples take; nothing, as long as it is not known.
+    fn time_of(&self, samples: usize) -> Duration {
+        Duration::from_nanos(self.sample_cost.load(Relaxed).saturating_mul(samples as u64) / 1024)
     }
 
     /// How many samples take as long as a job should.
