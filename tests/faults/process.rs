@@ -15,11 +15,18 @@ pub(crate) struct Footprint {
     files: usize,
 }
 
+/// How many threads there are. By the number that is kept of them: while some end, a list may leave out others.
+fn threads() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    threads.map_or(0, |threads| threads.trim().parse().expect("a number"))
+}
+
 impl Footprint {
     pub(crate) fn now() -> Self {
         let entries = |path| fs::read_dir(path).map_or(0, Iterator::count);
         // The directory that is being listed is itself a file that is open, each time.
-        Footprint { threads: entries("/proc/self/task"), files: entries("/proc/self/fd") }
+        Footprint { threads: threads(), files: entries("/proc/self/fd") }
     }
 }
 

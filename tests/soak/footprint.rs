@@ -12,11 +12,18 @@ pub struct Footprint {
     files: usize,
 }
 
+/// How many threads there are. By the number that is kept of them: while some end, a list may leave out others.
+fn threads() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    threads.map_or(0, |threads| threads.trim().parse().expect("a number"))
+}
+
 impl Footprint {
     pub fn now() -> Self {
         // The directory that is being listed is a file that is open, each time.
         let entries = |path| fs::read_dir(path).map_or(0, Iterator::count);
-        Footprint { threads: entries("/proc/self/task"), files: entries("/proc/self/fd") }
+        Footprint { threads: threads(), files: entries("/proc/self/fd") }
     }
 
     /// Waits until it is what it was.
