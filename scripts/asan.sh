@@ -15,5 +15,6 @@ mkdir -p target/asan
 echo "leak:Spiteful" >target/asan/suppressions
 export LSAN_OPTIONS="suppressions=$PWD/target/asan/suppressions print_suppressions=0 ${LSAN_OPTIONS:-}"
 lossy=stress::a_fault_of_the_device_costs_its_batch_alone_and_never_frees_memory_that_it_may_be_reading
-ASAN_OPTIONS="detect_leaks=1 ${ASAN_OPTIONS:-}" run --test bad_samples --test device --test engine --test iterable -- --skip "$lossy" "$@"
+ASAN_OPTIONS="detect_leaks=1 ${ASAN_OPTIONS:-}" run \
+    --test bad_samples --test device --test engine --test iterable -- --skip "$lossy" "$@"
 ASAN_OPTIONS="detect_leaks=0 ${ASAN_OPTIONS:-}" run --test device -- --exact "$lossy"

@@ -15,8 +15,8 @@ step scripts/deny.sh --offline
 step scripts/msrv.sh declared
 step scripts/public-api.sh --check
 
-# The tests that take long, and are about the engine: with the default features alone, since no feature changes it.
-once="bad_samples chaos diagnosis faults soak stragglers"
+# The tests of what no feature changes: with the default features alone.
+once="api bad_samples chaos diagnosis engine faults files fixtures golden iterable layering properties soak stragglers"
 
 # All other tests, as options.
 others() {

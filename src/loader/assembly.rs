@@ -71,6 +71,7 @@ where
                 if let Err(error) = run
                     && !assembly.is_lost.swap(true, Relaxed)
                 {
+                    let error = line.with_batch(error, &assembly.work);
                     line.deliver(Finished::failed(assembly.batch, error));
                 }
             });

@@ -111,17 +111,16 @@ impl BadSamples {
     fn settle_bad<B>(&self, result: Option<Result<B>>, bad: Vec<Bad>, counters: &Counters) -> Option<Result<B>> {
         let left_out = bad.iter().filter(|bad| bad.is_left_out()).count();
         let replaced = bad.len() - left_out;
-        // What a cause says, and what its drop does, is the user's: neither happens under the lock.
-        let samples = bad.into_iter().flat_map(|bad| bad.errors).map(|error| (Quarantined::of(&error), error));
-        let (mut beyond, mut passed) = (None, Vec::new());
-        for (sample, error) in samples.collect::<Vec<_>>() {
+        let mut beyond = None;
+        for error in bad.into_iter().flat_map(|bad| bad.errors) {
+            // What a cause says, and what its drop does, is the user's: neither happens under the lock.
+            let sample = Quarantined::of(&error);
             let place = self.met().place(sample);
             match beyond {
                 None if place >= self.limit => beyond = Some(error),
-                _ => passed.push(error),
+                _ => discard(error),
             }
         }
-        passed.into_iter().for_each(discard);
         let Some(error) = beyond else {
             if !matches!(result, Some(Err(_))) {
                 counters.skipped.fetch_add(left_out as u64, Relaxed);

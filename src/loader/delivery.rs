@@ -174,7 +174,7 @@ impl<B> Drop for Delivery<B> {
     fn drop(&mut self) {
         self.ready.drain(..).for_each(discard);
         while let Some(finished) = self.poll() {
-            finished.made.into_iter().for_each(discard);
+            finished.discard();
         }
     }
 }

@@ -61,9 +61,9 @@ where
     pub(super) fn over(loader: &Loader<D, C>, batches: Batches, epoch: u64, failure: Option<Error>) -> Self {
         let shared = Arc::clone(&loader.shared);
         let clock = Some(Clock::start(&shared));
-        // Each message is at least one batch in flight, so there are no more messages than batches, and the one that ends an
-        // epoch early; unless some are given up. A channel with room for all needs no allocation for each; one for more than anybody has is not
-        // worth the room.
+        // Each message is at least one batch in flight, so there are no more messages than batches, and the one that ends
+        // an epoch early; unless some are given up. A channel with room for all needs no allocation for each; one for more
+        // than anybody has is not worth the room.
         let (sender, finished) = match batches.len().min(shared.pace.most_ahead()).max(1) {
             most @ ..=4096 => bounded(most + 1),
             _ => unbounded(),
@@ -374,7 +374,7 @@ where
 
 impl<D: Dataset + 'static, C: Collate<D::Sample>> Drop for Epoch<D, C> {
     fn drop(&mut self) {
-        self.line.cancelled.store(true, Relaxed);
+        self.line.cancel();
     }
 }
 

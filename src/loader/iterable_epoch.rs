@@ -1,6 +1,5 @@
 //! `IterableEpoch`: the consumer's end of an [`IterableLoader`](super::IterableLoader).
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -144,7 +143,7 @@ where
 
 impl<I: IterableDataset + 'static, C: Collate<I::Sample> + 'static> Drop for IterableEpoch<I, C> {
     fn drop(&mut self) {
-        self.intake.line.cancelled.store(true, Relaxed);
+        self.intake.line.cancel();
     }
 }
 

@@ -60,6 +60,24 @@ impl<B> Finished<B> {
     pub(super) fn nothing() -> Self {
         Finished { first: 0, made: Vec::new() }
     }
+
+    /// Drops each of them by itself: they may be the user's, and of two that panic together nobody could catch the second.
+    pub(super) fn discard(self) {
+        self.made.into_iter().for_each(discard);
+    }
+}
+
+impl<S: Source, C: Collate<S::Sample>> Line<S, C> {
+    /// Nobody wants the batches any more.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+        let late = std::mem::take(&mut *self.late());
+        late.into_iter().for_each(Finished::discard);
+    }
+
+    fn late(&self) -> MutexGuard<'_, Vec<Finished<C::Batch>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<S, C> Line<S, C>
@@ -180,7 +198,7 @@ where
 
     /// Ends the epoch early: nothing more is loaded, and whoever waits for a batch hears that there is none.
     pub(super) fn stop(&self) {
-        self.cancelled.store(true, Relaxed);
+        self.cancel();
         // Where there is no room, there is something to wake up for.
         let _ = self.finished.try_send(Finished::nothing());
     }
@@ -195,11 +213,7 @@ where
             Ok(()) => {}
             Err(TrySendError::Full(unsent)) if !self.is_cancelled() => self.late().push(unsent),
             // Nobody listens any more after the epoch was dropped; the batches then return their buffers here.
-            Err(TrySendError::Full(unsent) | TrySendError::Disconnected(unsent)) => discard(unsent),
+            Err(TrySendError::Full(unsent) | TrySendError::Disconnected(unsent)) => unsent.discard(),
         }
-    }
-
-    fn late(&self) -> MutexGuard<'_, Vec<Finished<C::Batch>>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,7 @@ impl<C> Shared<C> {
         Stats {
             num_workers,
             most_workers: self.tuning.as_ref().map(|tuning| tuning.most_workers()),
-            bad_samples: self.bad_samples.quarantine().len() as u64,
+            bad_samples: self.bad_samples.count() as u64,
             slowest: self.counters.slowest.samples().into_iter().map(named).collect(),
             ..self.counters.report(&self.buffers)
         }

@@ -242,20 +242,21 @@ impl ThreadPool {
 
     /// Whichever worker comes first is the first, and the only one that `run` has anything for.
     pub(crate) fn spawn_broadcast(&self, run: impl Fn(BroadcastContext) + Send + 'static) {
-        self.spawn_fifo(move || run(BroadcastContext));
+        self.spawn_fifo(move || run(BroadcastContext(0)));
     }
 
-    pub(crate) fn broadcast<R>(&self, _run: impl Fn(BroadcastContext) -> R) -> Vec<R> {
-        unimplemented!("models have no worker_init_fn")
+    /// On this thread, for each worker in turn: in which order they would is nothing that a model asks.
+    pub(crate) fn broadcast<R>(&self, run: impl Fn(BroadcastContext) -> R) -> Vec<R> {
+        (0..self.num_threads).map(|worker| run(BroadcastContext(worker))).collect()
     }
 }
 
-/// What tells the first worker who it is.
-pub(crate) struct BroadcastContext;
+/// What tells a worker who it is.
+pub(crate) struct BroadcastContext(usize);
 
 impl BroadcastContext {
     pub(crate) fn index(&self) -> usize {
-        0
+        self.0
     }
 }
 
