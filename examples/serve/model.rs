@@ -1,0 +1,18 @@
+//! `Model`: what is asked about a batch of images.
+
+mod mean_colour;
+
+pub use mean_colour::MeanColour;
+
+use crate::job::Label;
+use crate::store::Error;
+
+pub trait Model: Send + Sync {
+    /// For the answers.
+    fn name(&self) -> &str;
+
+    /// What it says of each image, the best label first. `images` is `[N, 3, side, side]`, normalised as ImageNet's.
+    ///
+    /// It may be called from several threads at a time.
+    fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error>;
+}
