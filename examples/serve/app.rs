@@ -60,8 +60,8 @@ async fn page() -> Response {
     let Ok(nonce) = job::random() else { return failure(StatusCode::SERVICE_UNAVAILABLE, "no random numbers") };
     let nonce = format!("{nonce:032x}");
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob:; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob: data:; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let html = include_str!("page.html").replace("{nonce}", &nonce);
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, &policy)];

@@ -13,7 +13,8 @@ use crate::client::Client;
 /// Jobs that were accepted, by id, and how they are to end.
 type Accepted = HashMap<String, &'static str>;
 
-/// Sends good and bad images from several clients until the process is killed, which is when there are `many` more jobs.
+/// Sends good and bad images from several clients until the process is killed, which is when there are `many` more
+/// jobs.
 fn kill_under_load(process: Process, many: usize, accepted: &Mutex<Accepted>) {
     let (good, bad) = (colour([0, 128, 0]), fixture("bad/truncated.jpg"));
     let address = process.address;

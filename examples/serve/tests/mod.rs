@@ -1,9 +1,11 @@
-//! What the service promises: over HTTP ([`http`]) and WebSocket ([`socket`]), of its stores ([`store`]), when the process
-//! is killed ([`crash`]), when Redis goes away ([`redis`]), when it is to stop ([`stop`]), and on its page ([`page`]).
+//! What the service promises: over HTTP ([`http`]) and WebSocket ([`socket`]), of its stores ([`store`]), when the
+//! process is killed ([`crash`]), when Redis goes away ([`redis`]), when it is to stop ([`stop`]), and on its page
+//! ([`page`]).
 
 mod crash;
 mod http;
 mod models;
+mod page;
 mod process;
 mod redis;
 mod socket;
