@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::load::Load;
 use crate::service::Settings;
 use crate::store::Error;
 
 pub const USAGE: &str = "\
 usage: serve [--listen 127.0.0.1:8080] [--store DIR | --redis URL] [--model FILE | --checkpoint DIR] [OPTIONS]
-       serve --load
+       serve --load [--clients 32] [--requests 50]
   --listen ADDRESS      where to listen; with port 0, at any port that is free
   --store DIR           keep jobs there; target/serve, unless said
   --redis URL           keep jobs in Redis: redis://127.0.0.1:6379
@@ -24,11 +25,11 @@ usage: serve [--listen 127.0.0.1:8080] [--store DIR | --redis URL] [--model FILE
   --max-pixels 50000000 pixels that an image may have
   --keep 3600           seconds that a result is kept
   --grace 10            seconds that stopping may take
-  --load                measure instead: a load test of its own, on this machine alone";
+  --load                measure instead, with clients of its own on this machine";
 
 pub enum Command {
     Help,
-    Load,
+    Load(Load),
     Serve(Box<Arguments>),
 }
 
@@ -59,6 +60,7 @@ impl Command {
 
         let mut settings = Settings::default();
         let (mut store, mut redis, mut model, mut checkpoint, mut labels) = (None, None, None, None, None);
+        let (mut is_load, mut load) = (false, Load { clients: 32, requests: 50 });
         let mut keep = Duration::from_secs(3600);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -78,10 +80,15 @@ impl Command {
                 Long("max-pixels") => settings.max_pixels = at_least(1, "--max-pixels", parser.value()?.parse()?)?,
                 Long("keep") => keep = Duration::from_secs(at_least(1, "--keep", parser.value()?.parse()?)? as u64),
                 Long("grace") => settings.grace = Duration::from_secs(parser.value()?.parse()?),
-                Long("load") => return Ok(Command::Load),
+                Long("load") => is_load = true,
+                Long("clients") => load.clients = at_least(1, "--clients", parser.value()?.parse()?)?,
+                Long("requests") => load.requests = at_least(1, "--requests", parser.value()?.parse()?)?,
                 Short('h') | Long("help") => return Ok(Command::Help),
                 _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
             }
+        }
+        if is_load {
+            return Ok(Command::Load(load));
         }
         let place = match (store, redis) {
             (Some(_), Some(_)) => return Err("--store and --redis exclude each other".into()),

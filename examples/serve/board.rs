@@ -25,11 +25,14 @@ impl Entry {
     fn status(&self) -> Status {
         if self.is_running { Status::Running } else { Status::Queued }
     }
+}
 
-    fn tell(&self, id: JobId, status: &Status) {
-        for watcher in &self.watchers {
+/// Tells watchers how jobs are; not under the lock, because who is woken by it may want that next.
+fn tell(news: Vec<(Vec<Sender<News>>, News)>) {
+    for (watchers, news) in news {
+        for watcher in watchers {
             // A watcher has room for all news of what it watches; one that is gone has none.
-            let _ = watcher.try_send((id, status.clone()));
+            let _ = watcher.try_send(news.clone());
         }
     }
 }
@@ -47,19 +50,28 @@ impl Board {
     /// Says that these jobs are being worked on.
     pub fn run(&self, ids: &[JobId]) {
         let mut jobs = self.lock();
+        let mut news = Vec::new();
         for id in ids {
             if let Some(entry) = jobs.get_mut(id) {
                 entry.is_running = true;
-                entry.tell(*id, &Status::Running);
+                news.push((entry.watchers.clone(), (*id, Status::Running)));
             }
         }
+        drop(jobs);
+        tell(news);
     }
 
-    /// Takes a job off. How it ended is in the store by now, for whoever does not find it here.
-    pub fn end(&self, id: JobId, outcome: Outcome) {
-        if let Some(entry) = self.lock().remove(&id) {
-            entry.tell(id, &Status::Ended(outcome));
+    /// Takes jobs off. How they ended is in the store by now, for whoever does not find them here.
+    pub fn end(&self, outcomes: Vec<(JobId, Outcome)>) {
+        let mut jobs = self.lock();
+        let mut news = Vec::new();
+        for (id, outcome) in outcomes {
+            if let Some(entry) = jobs.remove(&id) {
+                news.push((entry.watchers, (id, Status::Ended(outcome))));
+            }
         }
+        drop(jobs);
+        tell(news);
     }
 
     /// Takes a job off that there is nothing to be said of.

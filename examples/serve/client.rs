@@ -29,6 +29,7 @@ impl Client {
         Ok(Client { address, stream: BufReader::new(connect(address)?) })
     }
 
+    #[cfg(test)]
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.request("GET", path, "", &[])
     }

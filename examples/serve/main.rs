@@ -25,10 +25,10 @@
 mod app;
 mod arguments;
 mod board;
-#[cfg(test)]
 mod client;
 mod decoder;
 mod job;
+mod load;
 mod model;
 mod pace;
 mod pulse;
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Error> {
     match Command::from_args()? {
         Command::Help => println!("{USAGE}"),
-        Command::Load => return Err("not yet".into()),
+        Command::Load(load) => load.run()?,
         Command::Serve(arguments) => serve(*arguments)?,
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `Pulse`: how long anything held up a thread of the runtime's. While it does, no other request gets on there.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,9 +12,12 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Pulse {
     polls: AtomicU64,
-    /// By the clock on the wall: with what the system gave to other threads meanwhile.
+    /// By the clock on the wall, also where the system had other threads run meanwhile.
     wall: Longest,
-    /// By the thread's own: what the poll itself took.
+    /// Without the time for which the thread was ready to go on and had no core: what the poll itself took, whether it
+    /// worked or waited.
+    held: Longest,
+    /// What the thread had of a core: without the time for which it waited for anything.
     cpu: Longest,
 }
 
@@ -49,7 +54,12 @@ impl Pulse {
         self.wall.get()
     }
 
-    /// As [`wall`](Pulse::wall), of what the thread had of a core.
+    /// As [`wall`](Pulse::wall), without the time for which the thread had no core.
+    pub fn held(&self) -> (Duration, u64) {
+        self.held.get()
+    }
+
+    /// As [`wall`](Pulse::wall), of the time for which the thread had a core.
     pub fn cpu(&self) -> (Duration, u64) {
         self.cpu.get()
     }
@@ -64,22 +74,58 @@ impl<F: Future> Future for Timed<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let (wall, cpu) = (Instant::now(), cpu_time());
+        let (begun, before) = (Instant::now(), Scheduled::now());
         let result = self.future.as_mut().poll(context);
+        let (wall, after) = (begun.elapsed(), Scheduled::now());
         self.pulse.polls.fetch_add(1, Relaxed);
-        self.pulse.cpu.add(cpu_time().saturating_sub(cpu));
-        self.pulse.wall.add(wall.elapsed());
+        self.pulse.wall.add(wall);
+        self.pulse.held.add(wall.saturating_sub(after.ready.saturating_sub(before.ready)));
+        self.pulse.cpu.add(after.running.saturating_sub(before.running));
         result
     }
 }
 
-/// What this thread has had of a core; nothing where nobody says.
-fn cpu_time() -> Duration {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+/// What the system has counted of this thread so far; nothing where it does not count that.
+#[derive(Default)]
+struct Scheduled {
+    /// For how long it had a core,
+    running: Duration,
+    /// and for how long it was ready to run and had none.
+    ready: Duration,
+}
+
+impl Scheduled {
+    /// Linux counts both, in nanoseconds: they are the first two numbers of a file.
+    fn now() -> Self {
+        thread_local! {
+            static FILE: Option<File> = File::open("/proc/thread-self/schedstat").ok();
+        }
+        FILE.try_with(|file| file.as_ref().and_then(Self::read)).ok().flatten().unwrap_or_default()
     }
-    #[cfg(not(unix))]
-    Duration::ZERO
+
+    fn read(mut file: &File) -> Option<Self> {
+        let mut text = [0; 64];
+        file.rewind().ok()?;
+        let length = file.read(&mut text).ok()?;
+        let mut numbers = std::str::from_utf8(&text[..length]).ok()?.split(' ');
+        let mut next = || Some(Duration::from_nanos(numbers.next()?.parse().ok()?));
+        Some(Scheduled { running: next()?, ready: next()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_holds_its_thread_up_is_seen() {
+        let pulse = Arc::new(Pulse::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(pulse.timed(async {}));
+        assert_eq!(pulse.polls(), 1);
+        runtime.block_on(pulse.timed(async { std::thread::sleep(Duration::from_millis(20)) }));
+        for (longest, over) in [pulse.wall(), pulse.held()] {
+            assert!(longest >= Duration::from_millis(20) && over >= 1, "{longest:?}");
+        }
+    }
 }

@@ -70,9 +70,7 @@ fn work(app: &App) {
             return;
         }
         app.pace.add(begun.elapsed(), batch.ids.len());
-        for (id, outcome) in outcomes {
-            app.board.end(id, outcome);
-        }
+        app.board.end(outcomes);
     }
 }
 
@@ -95,7 +93,7 @@ fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(Job
             },
             Begun::Lost => outcomes.push((id, Outcome::failed("the store has lost the image"))),
             Begun::Ended => match insist(app, "read a result", || app.store.status(id))? {
-                Some(Status::Ended(outcome)) => app.board.end(id, outcome),
+                Some(Status::Ended(outcome)) => app.board.end(vec![(id, outcome)]),
                 _ => app.board.withdraw(id), // it has expired
             },
         }
