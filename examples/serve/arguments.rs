@@ -15,7 +15,8 @@ usage: serve [--listen 127.0.0.1:8080] [--store DIR | --redis URL] [--model FILE
   --redis URL           keep jobs in Redis: redis://127.0.0.1:6379
   --model FILE          a TorchScript file that takes [N, 3, S, S] and gives [N, CLASSES]  (feature `tch`)
   --checkpoint DIR      what `make train ARGS='--checkpoint DIR'` left                     (feature `tch`)
-  --labels FILE         a line for each class; without, they are called by their numbers
+  --labels PATH         a file with a line for each class, or the directory of the training images; without, classes are
+                        called by their numbers
   --size 64             the S of the model
   --workers 2           threads that decode and ask the model
   --max-batch 16        images that the model is given at a time

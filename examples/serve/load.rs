@@ -51,8 +51,8 @@ impl Load {
         );
         println!();
         println!(
-            "| model | max batch | images in a batch | jobs/s | result p50 | p99 | POST p50 | p99 | longest poll, CPU | \
-             with waits | and for a core | polls of 1 ms and more, with waits | and for a core |"
+            "| model | max batch | images in a batch | jobs/s | result p50 | p99 | POST p50 | p99 | longest poll, CPU \
+             | with waits | and for a core | polls of 1 ms and more, with waits | and for a core |"
         );
         println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         let usual = Settings::default().max_batch;

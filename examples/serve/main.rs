@@ -30,6 +30,10 @@ mod decoder;
 mod job;
 mod load;
 mod model;
+// The network of `make train`, where it is.
+#[cfg(feature = "tch")]
+#[path = "../train/model.rs"]
+mod network;
 mod pace;
 mod pulse;
 mod queue;
@@ -46,7 +50,11 @@ mod tests;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+#[cfg(feature = "tch")]
+use arguments::ModelFile;
 use arguments::{Arguments, Command, Place, USAGE};
+#[cfg(feature = "tch")]
+use model::Torch;
 use model::{MeanColour, Model};
 use service::Service;
 use store::{Directory, Error, Redis, Store};
@@ -101,6 +109,16 @@ fn run_until_stopped(service: Service) -> Result<(), Error> {
         left => println!("stopped; {left} jobs are left to the next start"),
     }
     Ok(())
+}
+
+#[cfg(feature = "tch")]
+fn model(arguments: &Arguments) -> Result<Arc<dyn Model>, Error> {
+    let (labels, side) = (arguments.labels.as_deref(), arguments.settings.size);
+    Ok(match &arguments.model {
+        Some(ModelFile::TorchScript(path)) => Arc::new(Torch::script(path, labels, side)?),
+        Some(ModelFile::Checkpoint(directory)) => Arc::new(Torch::trained(directory, labels, side)?),
+        None => Arc::new(MeanColour),
+    })
 }
 
 #[cfg(not(feature = "tch"))]

@@ -1,8 +1,12 @@
 //! `Model`: what is asked about a batch of images.
 
 mod mean_colour;
+#[cfg(feature = "tch")]
+mod torch;
 
 pub use mean_colour::MeanColour;
+#[cfg(feature = "tch")]
+pub use torch::Torch;
 
 use crate::job::Label;
 use crate::store::Error;

@@ -191,3 +191,125 @@ impl Drop for Batch {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn ids<const N: usize>() -> [JobId; N] {
+        [(); N].map(|()| JobId::random().unwrap())
+    }
+
+    fn put(queue: &Arc<Queue>, ids: &[JobId]) {
+        ids.iter().for_each(|&id| queue.reserve().unwrap().fill(id));
+    }
+
+    fn take(queue: &Arc<Queue>, max: usize) -> Vec<JobId> {
+        queue.take(max, Duration::ZERO).unwrap().ids.clone()
+    }
+
+    #[test]
+    fn places_are_counted_from_when_they_are_reserved_and_come_back() {
+        let (queue, [a, b, c]) = (Queue::new(2), ids());
+        let (first, second) = (queue.reserve().unwrap(), queue.reserve().unwrap());
+        assert!(queue.reserve().is_none());
+        drop(first);
+        put(&queue, &[a]);
+        assert!(queue.reserve().is_none());
+        second.fill(b);
+        assert!(queue.reserve().is_none());
+        assert_eq!(queue.len(), 2);
+        // What is in work takes no place.
+        let batch = queue.take(1, Duration::ZERO).unwrap();
+        put(&queue, &[c]);
+        assert!(queue.reserve().is_none());
+        drop(batch);
+        assert_eq!(take(&queue, 9), [b, c]);
+    }
+
+    #[test]
+    fn what_was_accepted_before_comes_first_and_has_no_bound() {
+        let (queue, old, [new]) = (Queue::new(1), ids::<5>(), ids());
+        old.iter().for_each(|&id| queue.recover(id, 0));
+        put(&queue, &[new]);
+        assert_eq!(take(&queue, 3), old[..3]);
+        // It waits for no others, and takes new ones along.
+        assert_eq!(queue.take(9, LONG).unwrap().ids, [old[3], old[4], new]);
+    }
+
+    #[test]
+    fn a_job_that_was_begun_before_goes_alone_and_with_nothing_else_in_work() {
+        let (queue, [a, b, c, d]) = (Queue::new(9), ids());
+        put(&queue, &[a]);
+        let before = queue.take(9, Duration::ZERO).unwrap();
+        queue.recover(b, 1);
+        queue.recover(c, 2);
+        put(&queue, &[d]);
+        let other = Arc::clone(&queue);
+        let (sender, taken) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            while let Some(batch) = other.take(9, Duration::ZERO) {
+                sender.send((batch.ids.clone(), other.lock().batches)).unwrap();
+                thread::sleep(Duration::from_millis(20)); // so that it would be seen if another took something
+            }
+        });
+        assert!(taken.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(before);
+        let second = Arc::clone(&queue);
+        let thread_2 = thread::spawn(move || while second.take(9, Duration::ZERO).is_some() {});
+        queue.close();
+        thread.join().unwrap();
+        thread_2.join().unwrap();
+        for (ids, batches) in taken {
+            assert!(ids == [b] || ids == [c] || ids == [d], "{ids:?}");
+            assert!(ids == [d] || batches == 1, "{ids:?} with {batches} batches in work");
+        }
+    }
+
+    #[test]
+    fn one_worker_gathers_at_a_time_until_the_batch_is_full_or_the_queue_is_closed() {
+        let (queue, all) = (Queue::new(9), ids::<5>());
+        let start = || {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.take(4, LONG).map(|batch| batch.ids.clone()))
+        };
+        let workers = [start(), start()];
+        for id in all {
+            put(&queue, &[id]);
+            thread::sleep(Duration::from_millis(5));
+        }
+        queue.close();
+        let mut taken = workers.map(|worker| worker.join().unwrap().unwrap());
+        taken.sort_by_key(|ids| std::cmp::Reverse(ids.len()));
+        assert_eq!(taken[0], all[..4]);
+        assert_eq!(taken[1], all[4..]);
+    }
+
+    #[test]
+    fn a_queue_that_is_closed_is_worked_off_and_one_that_is_halted_is_not() {
+        let (queue, [a, b, c]) = (Queue::new(9), ids());
+        put(&queue, &[a, b]);
+        let late = queue.reserve().unwrap();
+        queue.close();
+        assert!(queue.reserve().is_none());
+        assert_eq!(take(&queue, 1), [a]);
+        // A job that is being written still comes.
+        let other = Arc::clone(&queue);
+        let thread = thread::spawn(move || [take(&other, 1), take(&other, 1)]);
+        thread::sleep(Duration::from_millis(20));
+        late.fill(c);
+        assert_eq!(thread.join().unwrap(), [[b], [c]]);
+        assert!(queue.take(1, LONG).is_none());
+
+        let queue = Queue::new(9);
+        put(&queue, &[a]);
+        assert!(queue.pause(Duration::from_millis(1)));
+        queue.halt();
+        assert!(queue.take(1, LONG).is_none() && !queue.pause(LONG));
+        assert_eq!(queue.len(), 1);
+    }
+}
