@@ -1,7 +1,6 @@
 //! `App`: what the requests share, and which request goes where.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -147,9 +146,6 @@ async fn headers(mut response: Response) -> Response {
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
     response
 }
-
-/// How long a body may take to come, whole.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,7 @@ mod store;
 mod upload;
 mod worker;
 
-#[cfg(test)]
+#[cfg(all(test, unix))] // they send signals
 mod tests;
 
 use std::process::ExitCode;

@@ -35,6 +35,8 @@ pub struct Settings {
     pub queue: usize,
     /// In bytes.
     pub max_body: usize,
+    /// How long a body may take to come, whole.
+    pub body_timeout: Duration,
     pub max_pixels: usize,
     /// The side of the square that the model sees.
     pub size: usize,
@@ -53,6 +55,7 @@ impl Default for Settings {
             max_wait: Duration::from_millis(5),
             queue: 256,
             max_body: 16 << 20,
+            body_timeout: Duration::from_secs(30),
             max_pixels: 50_000_000,
             size: 64,
             grace: Duration::from_secs(10),

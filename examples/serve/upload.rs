@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::app::{App, BODY_TIMEOUT, failure, json};
+use crate::app::{App, failure, json};
 use crate::job::{JobId, Status};
 
 /// Bodies that are in memory at a time, at most. Others wait to be read.
@@ -21,10 +21,11 @@ pub const UPLOADS: usize = 32;
 
 pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(Ok(_permit)) = timeout(BODY_TIMEOUT, app.uploads.acquire()).await else {
+    let patience = app.settings.body_timeout;
+    let Ok(Ok(_permit)) = timeout(patience, app.uploads.acquire()).await else {
         return app.busy("too many images are being sent");
     };
-    let body = match timeout(BODY_TIMEOUT, read(body, app.settings.max_body, &parts.headers)).await {
+    let body = match timeout(patience, read(body, app.settings.max_body, &parts.headers)).await {
         Ok(Ok(body)) => body,
         Ok(Err(problem)) => return problem,
         Err(_) => return failure(StatusCode::REQUEST_TIMEOUT, "the image did not come in time"),

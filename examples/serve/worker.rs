@@ -64,7 +64,10 @@ fn work(app: &App) {
     let mut numbers = Vec::new();
     while let Some(batch) = app.queue.take(app.settings.max_batch, app.settings.max_wait) {
         let begun = Instant::now();
-        let Some(outcomes) = outcomes(app, &batch, &mut numbers) else { return };
+        let outcomes = catch_unwind(AssertUnwindSafe(|| outcomes(app, &batch, &mut numbers)));
+        // A mistake of the service's own. It is said to be one: a worker that ended here would leave its jobs running.
+        let broken = |_| Some(batch.ids.iter().map(|&id| (id, Outcome::failed("the service failed"))).collect());
+        let Some(outcomes) = outcomes.unwrap_or_else(broken) else { return };
         // However long the store is away: what was found out is kept, and nothing new is begun.
         if insist(app, "write results", || app.store.finish(&outcomes)).is_none() {
             return;

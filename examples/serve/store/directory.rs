@@ -42,6 +42,8 @@ impl Directory {
             for name in ["", ACCEPTED, STARTS, RESULTS, PARTIAL] {
                 make(&root.join(name))?;
             }
+            // Their names, too, are to be there after a power failure.
+            [Some(root.as_path()), root.parent()].into_iter().flatten().try_for_each(sync)?;
             let lock = lock(&root.join("lock"))?;
             // What a process that is gone had not finished writing. It was not accepted.
             for entry in fs::read_dir(root.join(PARTIAL))? {
@@ -56,19 +58,16 @@ impl Directory {
         self.root.join(folder).join(id.to_string())
     }
 
-    /// Writes a file, to the disk, that is still to be given its name.
-    fn write_partial(&self, id: JobId, content: &[u8]) -> io::Result<PathBuf> {
-        let path = self.path(PARTIAL, id);
-        let mut file = File::create(&path)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        Ok(path)
-    }
-
-    /// Writes to the disk which names there are in a folder.
-    fn sync(&self, folder: &str) -> io::Result<()> {
-        // Only unix opens folders as files; elsewhere names are left to the system.
-        if cfg!(unix) { File::open(self.root.join(folder))?.sync_all() } else { Ok(()) }
+    /// Writes a file to the disk, and then gives it its name.
+    fn write(&self, folder: &str, id: JobId, content: &[u8]) -> io::Result<()> {
+        let partial = self.path(PARTIAL, id);
+        let write = || {
+            let mut file = File::create(&partial)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&partial, self.path(folder, id))
+        };
+        write().inspect_err(|_| drop(remove(&partial))) // where the disk is full, it would stay so
     }
 
     fn begin_one(&self, id: JobId, start: u128) -> Result<Begun, Error> {
@@ -126,9 +125,8 @@ impl Directory {
 
 impl Store for Directory {
     fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
-        let partial = self.write_partial(id, image)?;
-        fs::rename(partial, self.path(ACCEPTED, id))?;
-        self.sync(ACCEPTED)?;
+        self.write(ACCEPTED, id, image)?;
+        sync(&self.root.join(ACCEPTED))?;
         Ok(())
     }
 
@@ -138,13 +136,12 @@ impl Store for Directory {
 
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
         for (id, outcome) in outcomes {
-            let path = self.path(RESULTS, *id);
-            if !path.exists() {
-                fs::rename(self.write_partial(*id, &serde_json::to_vec(outcome)?)?, path)?;
+            if !self.path(RESULTS, *id).exists() {
+                self.write(RESULTS, *id, &serde_json::to_vec(outcome)?)?;
             }
         }
         // Once for all of a batch.
-        self.sync(RESULTS)?;
+        sync(&self.root.join(RESULTS))?;
         outcomes.iter().try_for_each(|(id, _)| self.forget_image(*id))?;
         Ok(())
     }
@@ -197,6 +194,12 @@ fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Writes to the disk which names there are in a folder.
+fn sync(folder: &Path) -> io::Result<()> {
+    // Only unix opens folders as files; elsewhere names are left to the system.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// The file that a process holds locked as long as it works here. The system lets go of it, however the process ends.

@@ -110,6 +110,19 @@ fn a_body_that_is_far_too_long_is_not_read_to_its_end() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let service = Running::new(Settings { body_timeout: Duration::from_millis(200), ..settings() }, MeanColour);
+    let mut client = service.client();
+    client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n123").unwrap();
+    assert_eq!(client.answer().unwrap().status, 408);
+    // Nor do those who wait for their turn, where there are too many of them.
+    let all = service.service().app.uploads.try_acquire_many(crate::upload::UPLOADS as u32).unwrap();
+    assert_eq!(service.client().post(&colour(RED)).unwrap().status, 503);
+    drop(all);
+    assert_eq!(service.client().post(&colour(RED)).unwrap().status, 202);
+}
+
+#[test]
 fn an_image_that_is_damaged_behind_its_header_fails_alone_with_the_reason() {
     let service = Running::new(Settings { max_wait: Duration::from_millis(300), ..settings() }, MeanColour);
     let mut client = service.client();

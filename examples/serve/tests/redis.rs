@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::models::Poisoned;
@@ -50,6 +51,11 @@ impl Server {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_child(self.child.as_ref().unwrap());
+        kill_process(id, signal).unwrap();
     }
 
     /// Starts it again, with what it wrote down, and waits until it answers.
@@ -145,6 +151,24 @@ fn while_redis_is_away_the_health_is_told_and_results_are_asked_for_later() {
     assert_eq!(client.get("/health").unwrap().status, 200);
     server.restart();
     assert_eq!(end_of(&mut client, &id), before);
+    service.stop();
+}
+
+#[test]
+fn a_redis_that_hangs_is_one_that_is_away() {
+    let Some(server) = Server::start(&SAFE) else { return };
+    let store: Arc<dyn Store> = Arc::new(Redis::open(&server.url(), HOUR).unwrap());
+    let service = Service::start(settings(), store, Arc::new(crate::model::MeanColour)).unwrap();
+    let mut client = Client::connect(service.address).unwrap();
+    let id = client.post(&colour([0, 0, 255])).unwrap().id().unwrap();
+    server.signal(Signal::STOP);
+    // Whether the first is done by now or not: it is in the end.
+    assert_eq!(client.post(&colour([0, 0, 255])).unwrap().status, 503);
+    assert_eq!(client.get("/health").unwrap().status, 200);
+    server.signal(Signal::CONT);
+    assert_eq!(end_of(&mut client, &id)["status"], "done");
+    let id = client.post(&colour([0, 0, 255])).unwrap().id().unwrap();
+    assert_eq!(end_of(&mut client, &id)["status"], "done");
     service.stop();
 }
 
