@@ -1,6 +1,7 @@
 //! `App`: what the requests share, and which request goes where.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -33,6 +34,8 @@ pub struct App {
     pub board: Board,
     pub pace: Pace,
     pub pulse: Arc<Pulse>,
+    /// Whether the last job that was to be written down could not be.
+    pub is_store_away: AtomicBool,
     /// Of bodies that may be in memory at a time,
     pub uploads: Semaphore,
     /// and of WebSockets.

@@ -92,15 +92,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// Grows as a job goes on, so that news that is overtaken can be told.
-    pub fn rank(&self) -> u8 {
-        match self {
-            Status::Queued => 0,
-            Status::Running => 1,
-            Status::Ended(_) => 2,
-        }
-    }
-
     /// What a client is told, as JSON.
     pub fn to_json(&self, id: JobId) -> String {
         #[derive(Serialize)]

@@ -271,22 +271,32 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_gathers_at_a_time_until_the_batch_is_full_or_the_queue_is_closed() {
-        let (queue, all) = (Queue::new(9), ids::<5>());
-        let start = || {
-            let queue = Arc::clone(&queue);
-            thread::spawn(move || queue.take(4, LONG).map(|batch| batch.ids.clone()))
-        };
-        let workers = [start(), start()];
-        for id in all {
-            put(&queue, &[id]);
-            thread::sleep(Duration::from_millis(5));
-        }
+    fn one_worker_gathers_at_a_time_until_the_batch_is_full_or_its_time_is_over_or_the_queue_closed() {
+        let (queue, [a, b, c, d]) = (Queue::new(9), ids());
+        let wait = Duration::from_millis(300);
+        let (sender, taken) = std::sync::mpsc::channel();
+        let workers = [(); 2].map(|()| {
+            let (queue, sender) = (Arc::clone(&queue), sender.clone());
+            thread::spawn(move || {
+                while let Some(batch) = queue.take(3, wait) {
+                    sender.send(batch.ids.clone()).unwrap();
+                }
+            })
+        });
+        // Its time is over: the other worker neither shares it nor has an empty batch of it.
+        put(&queue, &[a]);
+        thread::sleep(Duration::from_millis(20));
+        put(&queue, &[b]);
+        assert_eq!(taken.recv().unwrap(), [a, b]);
+        put(&queue, &[a, b, c, d]);
+        assert_eq!(taken.recv().unwrap(), [a, b, c]);
+        assert_eq!(taken.recv().unwrap(), [d]);
+        put(&queue, &[a]);
         queue.close();
-        let mut taken = workers.map(|worker| worker.join().unwrap().unwrap());
-        taken.sort_by_key(|ids| std::cmp::Reverse(ids.len()));
-        assert_eq!(taken[0], all[..4]);
-        assert_eq!(taken[1], all[4..]);
+        assert_eq!(taken.recv().unwrap(), [a]);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        drop(sender);
+        assert_eq!(taken.try_iter().count(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ impl Service {
             board: Board::default(),
             pace: Pace::new(settings.workers),
             pulse: Arc::default(),
+            is_store_away: AtomicBool::new(false),
             uploads: Semaphore::new(UPLOADS),
             sockets: Arc::new(Semaphore::new(SOCKETS)),
             closing: is_closing.clone(),

@@ -1,7 +1,7 @@
 //! `GET /ws`: a client sends the ids of jobs, separated by spaces or newlines, and is told how far each is, now and
 //! whenever that changes.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub async fn upgrade(State(app): State<Arc<App>>, upgrade: Upgrade) -> Response 
         let pulse = Arc::clone(&app.pulse);
         pulse.timed(async move {
             let (sender, news) = mpsc::channel(2 * WATCHED); // a job has two changes left, at most
-            Session { app, socket, sender, watched: HashMap::new() }.run(news).await;
+            Session { app, socket, sender, watched: HashSet::new() }.run(news).await;
             drop(permit);
         })
     })
@@ -56,8 +56,8 @@ struct Session {
     socket: WebSocket,
     /// For the board.
     sender: mpsc::Sender<News>,
-    /// Jobs that have not ended, with the rank of what the client was told last.
-    watched: HashMap<JobId, u8>,
+    /// Jobs that have not ended.
+    watched: HashSet<JobId>,
 }
 
 /// The connection is to end.
@@ -108,13 +108,13 @@ impl Session {
         let mut others = Vec::new();
         for word in text.split_whitespace() {
             match word.parse::<JobId>() {
-                Ok(id) if self.watched.contains_key(&id) => {}
+                Ok(id) if self.watched.contains(&id) => {}
                 Ok(_) if self.watched.len() >= WATCHED => {
                     return self.close(close_code::POLICY, "too many jobs are watched").await;
                 }
                 Ok(id) => match self.app.board.watch(id, &self.sender) {
                     Some(status) => {
-                        self.watched.insert(id, status.rank());
+                        self.watched.insert(id);
                         self.send(Message::text(status.to_json(id))).await?;
                     }
                     None => others.push(id),
@@ -148,12 +148,8 @@ impl Session {
         self.send(Message::text(text)).await
     }
 
-    /// Passes news on, unless the client knows better already.
+    /// Passes news on. They come in order, and after what the client was told when it asked.
     async fn tell(&mut self, id: JobId, status: &Status) -> Result<(), End> {
-        match self.watched.get_mut(&id) {
-            Some(rank) if status.rank() > *rank => *rank = status.rank(),
-            _ => return Ok(()),
-        }
         if matches!(status, Status::Ended(_)) {
             self.watched.remove(&id);
         }

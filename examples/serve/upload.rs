@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
@@ -80,8 +81,14 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
     };
     // Before it is in the store, where a job that nobody works on is an orphan.
     app.board.enter(id);
-    if let Err(error) = app.store.accept(id, &image) {
-        eprintln!("serve: a job is not accepted, because the store cannot keep it: {error}");
+    let written = app.store.accept(id, &image);
+    // Once, and not for each image that comes meanwhile.
+    match (&written, app.is_store_away.swap(written.is_err(), Relaxed)) {
+        (Err(error), false) => eprintln!("serve: no job is accepted, because the store cannot keep it: {error}"),
+        (Ok(()), true) => eprintln!("serve: jobs are accepted again"),
+        _ => {}
+    }
+    if written.is_err() {
         app.board.withdraw(id);
         return app.busy("the store cannot be reached");
     }

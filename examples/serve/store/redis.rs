@@ -13,7 +13,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use redis::{Client, Connection, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
+use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
 
 use super::{Begun, Error, Store, Unfinished};
 use crate::job::{JobId, Outcome, Status};
@@ -28,8 +28,9 @@ pub struct Redis {
 const PREFIX: &str = "sutler:serve:";
 const UNFINISHED: &str = "sutler:serve:unfinished";
 
-/// How long Redis may take to answer before it counts as gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long Redis may take to answer before it counts as gone. The client waits as long for each command of a
+/// transaction.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Redis {
     /// # Errors
@@ -38,7 +39,11 @@ impl Redis {
     pub fn open(url: &str, keep: Duration) -> Result<Self, Error> {
         // An address may have a password in it, and is not repeated.
         let open = || -> Result<Self, Error> {
-            let redis = Redis { client: Client::open(url)?, idle: Mutex::new(Vec::new()), keep };
+            let address = url.into_connection_info()?;
+            // A new connection does not begin with an introduction, for which a Redis that hangs would be waited for.
+            let settings = address.redis_settings().clone().set_skip_set_lib_name();
+            let client = Client::open(address.set_redis_settings(settings))?;
+            let redis = Redis { client, idle: Mutex::new(Vec::new()), keep };
             redis.with(|connection| redis::cmd("PING").exec(connection))?;
             Ok(redis)
         };
@@ -55,6 +60,7 @@ impl Redis {
                     idle().push(connection);
                     return Ok(value);
                 }
+                Err(error) if error.is_timeout() => return Err(error.into()),
                 // All that are idle are as old, or older.
                 Err(error) if error.is_io_error() || error.is_unrecoverable_error() => idle().clear(),
                 Err(error) => return Err(error.into()),
