@@ -42,6 +42,8 @@
 //!   ahead of time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so
 //!   for another framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`,
 //!   [`HostTensor::into_dlpack`] gives what other frameworks take.
+//! * With feature `telemetry`, a [`Telemetry`](telemetry::Telemetry) takes what the training loop logs to CSV files,
+//!   TensorBoard and a terminal, on threads beside it.
 //! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
@@ -67,9 +69,10 @@
 //!   the default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
+//! * `telemetry`: logging beside the training loop; see [`telemetry`].
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
-    not(all(feature = "vision", feature = "tch", feature = "dlpack")),
+    not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry")),
     allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
 )]
 #![deny(unsafe_code)]
@@ -94,6 +97,8 @@ mod rng;
 mod sampler;
 mod stats;
 mod sync;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 #[cfg(feature = "tch")]
 pub mod torch;
 pub mod transform;
