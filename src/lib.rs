@@ -70,6 +70,7 @@
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
 //! * `telemetry`: logging beside the training loop; see [`telemetry`].
+//! * `webhook`: and alerts to a robot in a chat. Needs a C compiler.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
     not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry")),

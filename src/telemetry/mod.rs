@@ -29,6 +29,8 @@ mod record;
 mod report;
 mod sink;
 mod tensorboard;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -44,6 +46,8 @@ pub use record::Record;
 pub use report::{Report, SinkReport};
 pub use sink::Sink;
 pub use tensorboard::TensorBoard;
+#[cfg(feature = "webhook")]
+pub use webhook::Webhook;
 
 use crate::error::{Error, ErrorKind, Result};
 use lane::Lane;
@@ -88,7 +92,7 @@ impl Telemetry {
         self.push(Record::new(step, metrics.into(), None));
     }
 
-    /// Logs something that a person should hear of.
+    /// Logs something that a person should hear of. A `Webhook` (feature `webhook`) posts it; other sinks note it.
     pub fn alert(&self, step: u64, text: impl Into<Cow<'static, str>>) {
         self.push(Record::new(step, Metrics::default(), Some(text.into())));
     }

@@ -4,6 +4,8 @@
 mod csv;
 mod progress;
 mod tensorboard;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
