@@ -54,6 +54,7 @@ struct Shared {
     queue: ArrayQueue<Record>,
     overflow: Overflow,
     order: AtomicU8,
+    is_flush_wanted: AtomicBool,
     is_disabled: AtomicBool,
     last_error: Mutex<Option<String>>,
     logged: AtomicU64,
@@ -74,6 +75,7 @@ impl Lane {
             queue: ArrayQueue::new(settings.capacity),
             overflow: settings.overflow,
             order: AtomicU8::new(RUN),
+            is_flush_wanted: AtomicBool::new(false),
             is_disabled: AtomicBool::new(false),
             last_error: Mutex::new(None),
             logged: AtomicU64::new(0),
@@ -123,6 +125,12 @@ impl Lane {
             thread::sleep(Duration::from_micros(100));
         }
         Ok(())
+    }
+
+    /// Has the thread write at once.
+    pub(super) fn flush(&self) {
+        self.shared.is_flush_wanted.store(true, Release);
+        self.thread.unpark();
     }
 
     pub(super) fn end(&self, how: Shutdown) {
@@ -193,7 +201,8 @@ impl Writer {
                 break;
             }
             let (now, is_retry) = (Instant::now(), !self.in_hand.is_empty());
-            if now >= self.due || (!is_retry && (order == DRAIN || self.is_half_full())) {
+            let is_wanted = self.shared.is_flush_wanted.swap(false, Acquire);
+            if now >= self.due || (!is_retry && (order == DRAIN || is_wanted || self.is_half_full())) {
                 self.write();
             } else if is_retry || order == RUN {
                 thread::park_timeout((self.due - now).min(POLL));

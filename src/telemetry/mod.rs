@@ -34,6 +34,7 @@ mod webhook;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use csv::Csv;
@@ -100,6 +101,23 @@ impl Telemetry {
     fn push(&self, record: Record) {
         for lane in self.lanes.iter().filter(|lane| lane.takes(&record)) {
             lane.push(record.clone());
+        }
+    }
+
+    /// Has what was logged so far written at once, and waits for it, as long as this at the most: before a checkpoint,
+    /// say, so that the log is not behind it.
+    pub fn flush(&self, timeout: Duration) -> Report {
+        let logged: Vec<u64> = self.lanes.iter().map(|lane| lane.report().logged).collect();
+        self.lanes.iter().for_each(Lane::flush);
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let report = self.report();
+            let is_through =
+                report.sinks.iter().zip(&logged).all(|(sink, logged)| sink.written + sink.dropped >= *logged);
+            if is_through || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return report;
+            }
+            thread::sleep(Duration::from_micros(200));
         }
     }
 

@@ -113,7 +113,7 @@ fn log(telemetry: &Telemetry, steps: std::ops::Range<u64>) {
     steps.for_each(|step| telemetry.log(step, [("loss", 0.5)]));
 }
 
-fn eventually(holds: impl Fn() -> bool) -> bool {
+fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if holds() {
@@ -256,6 +256,23 @@ fn what_could_not_be_written_is_written_once_it_can() {
 }
 
 #[test]
+fn a_flush_waits_until_what_was_logged_is_written_and_no_longer_than_it_is_told() {
+    let (sink, seen) = Steps::new();
+    let telemetry = Telemetry::builder().sink(sink).flush_interval(Duration::MAX).start().unwrap();
+    for round in 1..=100 {
+        log(&telemetry, 0..3);
+        let report = telemetry.flush(PATIENCE);
+        assert_eq!((counts(&report.sinks[0]), steps(&seen).len() as u64), ([3 * round, 0, 0], 3 * round));
+    }
+    let (stuck, _, held) = Steps::held();
+    let telemetry = Telemetry::builder().sink(stuck).flush_interval(Duration::MAX).start().unwrap();
+    log(&telemetry, 0..1);
+    assert_eq!(counts(&telemetry.flush(Duration::from_millis(20)).sinks[0]), [0, 0, 1]);
+    held.release();
+    assert_eq!(counts(&telemetry.flush(PATIENCE).sinks[0]), [1, 0, 0]);
+}
+
+#[test]
 fn what_was_accepted_is_written_when_it_is_dropped_and_not_when_it_is_abandoned() {
     let (sink, seen) = Steps::new();
     let telemetry = Telemetry::builder().sink(sink).start().unwrap();
@@ -273,6 +290,35 @@ fn what_was_accepted_is_written_when_it_is_dropped_and_not_when_it_is_abandoned(
     held.release();
     // What it had in hand it may finish.
     assert!(eventually(|| steps(&seen) == [0]));
+}
+
+/// The test below, in a process of its own.
+const FORGETS: &str = "SUTLER_TELEMETRY_FORGETS";
+
+#[test]
+fn a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could_be_written() {
+    if let Some(path) = std::env::var_os(FORGETS) {
+        let (stuck, _, held) = Steps::held();
+        let csv = sutler::telemetry::Csv::open(path).unwrap();
+        let builder = Telemetry::builder().sink(stuck).sink(csv).flush_interval(Duration::from_secs(3600));
+        let telemetry = builder.drain_on_drop(Duration::from_millis(300)).start().unwrap();
+        log(&telemetry, 0..1000);
+        std::mem::forget(held);
+        return; // a main that ends, with a sink that hangs
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    let name = "a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could_be_written";
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(FORGETS, &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let ended = eventually(|| process.try_wait().unwrap().is_some());
+    process.kill().unwrap();
+    assert!(ended && process.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1 + 1000);
 }
 
 /// Takes alerts alone.
