@@ -134,3 +134,8 @@ pub use stats::{Diagnosis, Limit, SlowSample, StageTimes, Stats};
 #[cfg(all(doctest, feature = "vision"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles and runs what is beside the training loop.
+#[cfg(all(doctest, feature = "monitor", feature = "webhook"))]
+#[doc = include_str!("../docs/SIDE_WORK.md")]
+struct SideWork;
