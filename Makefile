@@ -1,5 +1,5 @@
 # Set-up and entry points. Everything fetched goes into ${XDG_CACHE_HOME:-$HOME/.cache}/sutler, everything built into
-# target; nothing else is touched.
+# target, and what a training run logs into runs; nothing else is touched.
 
 # Every recipe that needs libtorch sources this, which fetches it once. A LIBTORCH of yours wins.
 torch = . scripts/libtorch.sh &&

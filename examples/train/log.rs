@@ -1,8 +1,8 @@
 //! `Log`: what a run says of itself, to a CSV file and to TensorBoard, from threads beside the loop.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use sutler::telemetry::{Csv, Metrics, Telemetry, TensorBoard};
 use tch::{Device, Kind, Tensor};
@@ -34,18 +34,19 @@ impl Log {
     /// If a new run would be mixed with another that is in the directory.
     pub fn open(directory: &Path, steps: u64, is_resumed: bool, device: Device) -> Result<Self, Error> {
         let file = directory.join("metrics.csv");
-        let csv = Csv::open(&file)?;
-        if !is_resumed && fs::read_to_string(&file)?.lines().count() > 1 {
+        // Before anything is written there.
+        if !is_resumed && fs::read_to_string(&file).is_ok_and(|text| text.lines().count() > 1) {
             let directory = directory.display();
             return Err(format!(
                 "--log {directory}: it has another run; --resume that one, name another directory, or remove it"
             )
             .into());
         }
-        let (csv, board) = (csv.purge_step(steps + 1)?, TensorBoard::create(directory)?.purge_step(steps + 1)?);
+        let csv = Csv::open(&file)?.purge_step(steps + 1)?;
+        let board = TensorBoard::create(directory)?.purge_step(steps + 1)?;
         let telemetry = Telemetry::builder().sink(csv).sink(board).start()?;
-        let runs = directory.parent().unwrap_or(directory);
-        println!("log: {}, and for tensorboard --logdir {}", file.display(), runs.display());
+        let directory = std::path::absolute(directory)?;
+        println!("log: {}/metrics.csv, and for tensorboard --logdir {0}", directory.display());
         Ok(Log { telemetry, sum: Tensor::zeros([], (Kind::Float, device)), steps: 0, mean: None })
     }
 
@@ -59,19 +60,23 @@ impl Log {
         }
     }
 
-    /// Logs an epoch, and waits until it is written: a checkpoint comes next, and what is missing then would never come.
+    /// Logs what there is to say of an epoch.
     pub fn epoch(&mut self, step: u64, metrics: impl Into<Metrics>) {
+        self.telemetry.log(step, metrics);
+        self.flush(step);
+    }
+
+    /// Waits until what was logged is written, the losses up to this step as well: before a checkpoint, since what is
+    /// missing then would never come.
+    pub fn flush(&mut self, step: u64) {
         if self.steps > 0 {
             self.take_mean(step);
         }
         self.log_mean();
-        self.telemetry.log(step, metrics);
-        self.flush();
-    }
-
-    /// Waits until what was logged is written.
-    pub fn flush(&self) {
-        self.telemetry.flush(PATIENCE);
+        let report = self.telemetry.flush(PATIENCE);
+        if !report.is_complete() {
+            eprintln!("the log is behind:\n{report}");
+        }
     }
 
     fn take_mean(&mut self, step: u64) {
@@ -88,10 +93,18 @@ impl Log {
     }
 }
 
-/// The first of `runs/1`, `runs/2` and so on that is not there.
-pub fn next_run(runs: &Path) -> PathBuf {
-    let mut numbered = (1..).map(|number: u64| runs.join(number.to_string()));
-    numbered.find(|run| !run.exists()).expect("numbers do not end")
+/// Makes the first directory of `runs/1`, `runs/2` and so on that is not there.
+pub fn next_run(runs: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(runs)?;
+    for number in 1_u64.. {
+        let run = runs.join(number.to_string());
+        match fs::create_dir(&run) {
+            // Also of a run that begins at the same moment.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| run),
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 #[cfg(test)]
@@ -141,6 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_has_all_losses_before_it_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
+        train(&mut log, 1..=17);
+        log.flush(17);
+        let losses: Vec<String> = rows(directory.path())
+            .into_iter()
+            .filter(|row| row.split(',').nth(2).is_some_and(|loss| loss != ""))
+            .collect();
+        assert_eq!(losses, ["step,train/lr,train/loss", "10,,5.5", "17,,14"]);
+    }
+
+    #[test]
     fn what_comes_again_is_in_the_log_once_and_runs_are_not_mixed() {
         let directory = tempfile::tempdir().unwrap();
         let open = |steps, is_resumed| Log::open(directory.path(), steps, is_resumed, Device::Cpu);
@@ -160,8 +186,10 @@ mod tests {
     #[test]
     fn a_run_without_a_name_gets_the_next_number() {
         let runs = tempfile::tempdir().unwrap();
-        fs::create_dir(runs.path().join("1")).unwrap();
-        fs::create_dir(runs.path().join("3")).unwrap();
-        assert_eq!(next_run(runs.path()), runs.path().join("2"));
+        let runs = runs.path().join("runs");
+        fs::create_dir_all(runs.join("2")).unwrap();
+        let made = [(); 3].map(|()| next_run(&runs).unwrap());
+        assert_eq!(made, ["1", "3", "4"].map(|number| runs.join(number)));
+        assert!(made.iter().all(|run| run.is_dir()));
     }
 }
