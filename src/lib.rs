@@ -42,6 +42,8 @@
 //!   ahead of time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so
 //!   for another framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`,
 //!   [`HostTensor::into_dlpack`] gives what other frameworks take.
+//! * With feature `monitor`, a [`Monitor`](monitor::Monitor) reads GPUs, the machine, a loader or anything else every so
+//!   often, beside the training loop, which it never holds up.
 //! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
@@ -68,8 +70,9 @@
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
+//! * `monitor`: what is read beside a training loop; see [`monitor`].
 #![cfg_attr(
-    not(all(feature = "vision", feature = "tch", feature = "dlpack")),
+    not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "monitor")),
     allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
 )]
 #![deny(unsafe_code)]
@@ -89,6 +92,8 @@ pub mod image;
 mod ledger;
 mod loader;
 mod memory;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod quarantine;
 mod rng;
 mod sampler;

@@ -13,8 +13,9 @@ const PRIMITIVE: [&str; 17] = [
 ];
 
 /// What is listed only if the page was made with the feature.
-const ONLY_WITH: [(&str, &str); 6] = [
+const ONLY_WITH: [(&str, &str); 7] = [
     ("dlpack", "pub mod sutler::dlpack"),
+    ("monitor", "pub mod sutler::monitor"),
     ("serde", "impl serde_core::ser::Serialize for sutler::LoaderState"),
     ("tch", "pub mod sutler::torch"),
     ("turbojpeg", "pub sutler::image::JpegDecoder::TurboJpeg"),
