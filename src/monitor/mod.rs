@@ -53,6 +53,8 @@
 //! * `Command` (on unix): what a program writes.
 //! * Any `FnMut() -> Result<T>`, and what else is a [`Task`].
 //!
+//! The readings of these are [`Metrics`](crate::telemetry::Metrics): `telemetry.log(step, &reading.value)`.
+//!
 //! # What it promises
 //!
 //! * Ticks are at the start and whole intervals after it. They do not drift. A tick that passes while the task is
@@ -69,6 +71,7 @@ mod command;
 mod disk;
 mod gpu;
 mod host;
+mod metrics;
 mod own;
 mod reading;
 mod stop;

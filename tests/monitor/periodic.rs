@@ -228,6 +228,22 @@ fn values_and_tasks_that_panic_when_dropped_reach_nobody() {
     until("ten values", || (made.load(SeqCst) >= 10).then_some(()));
     drop(monitor);
     until("all to be dropped, and the task", || (dropped.load(SeqCst) == made.load(SeqCst) + 1).then_some(()));
+
+    // Where the thread has ended, those that are left are dropped here.
+    let (of_task, of_values, made) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let (spite, values, counts) = (Spiteful(Arc::clone(&of_task)), Arc::clone(&of_values), Arc::clone(&made));
+    let task = move || {
+        let _ = &spite;
+        counts.fetch_add(1, SeqCst);
+        Ok(Spiteful(Arc::clone(&values)))
+    };
+    let monitor = Monitor::every(MS, task).history(2).start().unwrap();
+    until("ten values", || (made.load(SeqCst) >= 10).then_some(()));
+    monitor.stop();
+    until("the end of its task", || (of_task.load(SeqCst) == 1).then_some(()));
+    assert_eq!(of_values.load(SeqCst), made.load(SeqCst) - 2);
+    drop(monitor);
+    assert_eq!(of_values.load(SeqCst), made.load(SeqCst));
 }
 
 #[test]

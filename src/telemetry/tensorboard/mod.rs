@@ -1,0 +1,94 @@
+//! `TensorBoard`: event files.
+
+mod event;
+mod frame;
+mod message;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Record, Sink};
+use crate::error::{Error, Result};
+use frame::frame;
+
+/// Writes records for TensorBoard: numbers, texts, histograms and pictures by their names, alerts as texts called
+/// `alert`.
+///
+/// A run is a directory of event files; a run that goes on writes another file into it, which TensorBoard puts behind
+/// the others. The files are as `torch.utils.tensorboard` writes them.
+#[derive(Debug)]
+pub struct TensorBoard {
+    path: PathBuf,
+    file: File,
+}
+
+impl TensorBoard {
+    /// Creates an event file in the directory of a run, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or the file cannot be made.
+    pub fn create(run: impl AsRef<Path>) -> Result<Self> {
+        let run = std::path::absolute(run.as_ref()).unwrap_or_else(|_| run.as_ref().to_path_buf());
+        Self::create_in(&run).map_err(|error| error.with_path(&run))
+    }
+
+    fn create_in(run: &Path) -> Result<Self> {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        fs::create_dir_all(run)?;
+        let now = SystemTime::now();
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+        // Several files of one second have their own numbers, and so the order in which they were made.
+        let number = FILES.fetch_add(1, Relaxed);
+        let name = format!("events.out.tfevents.{seconds:010}.{host}.{}.{number}", std::process::id());
+        let path = run.join(name);
+        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let mut board = TensorBoard { path, file };
+        board.append(&frame(&event::version(now)))?;
+        Ok(board)
+    }
+
+    /// Has TensorBoard forget what the run's earlier files say of this step and of later ones, as for a run that goes
+    /// on with it (`purge_step` of `torch.utils.tensorboard.SummaryWriter`).
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn purge_step(mut self, step: u64) -> Result<Self> {
+        let start = frame(&event::start(SystemTime::now(), step));
+        // Twice, since the first that TensorBoard meets in a run means nothing to it
+        // (`_CheckForRestartAndMaybePurge` of its `plugin_event_accumulator.py`).
+        self.append(&[&start[..], &start].concat())?;
+        Ok(self)
+    }
+
+    /// The event file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends events, all or none of them.
+    fn append(&mut self, events: &[u8]) -> Result<()> {
+        let write = |file: &mut File| {
+            let end = file.metadata()?.len();
+            file.write_all(events).or_else(|error| file.set_len(end).and(Err(error)))
+        };
+        write(&mut self.file).map_err(|error| Error::from(error).with_path(&self.path))
+    }
+}
+
+impl Sink for TensorBoard {
+    fn name(&self) -> &str {
+        "tensorboard"
+    }
+
+    fn write(&mut self, records: &[Record]) -> Result<()> {
+        let events: Vec<u8> = records.iter().filter_map(event::of).flat_map(|event| frame(&event)).collect();
+        self.append(&events)
+    }
+}

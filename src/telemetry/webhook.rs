@@ -1,0 +1,269 @@
+//! `Webhook`: alerts, to a robot in a chat.
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+use ureq::Agent;
+use ureq::http::header::RETRY_AFTER;
+
+use super::{Record, Sink};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Posts alerts ([`Telemetry::alert`](super::Telemetry::alert)) as JSON to a URL: to a robot of Slack, Feishu or WeCom,
+/// or to anything else that takes a POST.
+///
+/// Alerts that come between two posts go into one. A post that fails is tried again, later and later. A URL like these
+/// is a secret, so it stands in no error, no warning and no `Debug`.
+pub struct Webhook {
+    url: String,
+    body: Json,
+    /// Where an answer says what became of a post, if its status does not.
+    code: Option<&'static str>,
+    agent: Agent,
+    min_interval: Duration,
+    retries: u32,
+    backoff: Duration,
+    last_post: Option<Instant>,
+    /// How many alerts of a write that failed were posted before it did.
+    posted: usize,
+}
+
+/// Why a post failed.
+enum Refusal {
+    /// It would fail again.
+    Final(String),
+    /// It may not, after so long, if the server says how long.
+    Passing(String, Option<Duration>),
+}
+
+/// In bytes. WeCom takes 2048, the others more.
+const LONGEST_MESSAGE: usize = 2000;
+
+/// What WeCom and Feishu answer to those who post too often.
+const TOO_OFTEN: [i64; 3] = [45009, 9499, 11232];
+
+/// However long a server asks to be left alone for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl Webhook {
+    /// Posts to `url`, with `body` as its JSON, in whose strings `{{message}}` and `{{step}}` are replaced.
+    ///
+    /// ```
+    /// use sutler::telemetry::Webhook;
+    ///
+    /// let url = "https://chat.example.org/hooks/0123456789abcdef"; // better read from the environment
+    /// let webhook = Webhook::new(url, r#"{"channel": "training", "text": "run 7: {{message}}"}"#)?;
+    /// assert!(!format!("{webhook:?}").contains("0123456789abcdef"));
+    /// # Ok::<(), sutler::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of http or https, or the body is not JSON or has no `{{message}}`.
+    pub fn new(url: impl Into<String>, body: &str) -> Result<Self> {
+        let url = url.into();
+        let refused = |problem: &str| Error::new(ErrorKind::Config, problem);
+        let is_http = url.parse().is_ok_and(|uri: ureq::http::Uri| {
+            uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+        });
+        if !is_http {
+            return Err(refused("a webhook's URL must be one of http or https"));
+        }
+        let body: Json = serde_json::from_str(body)
+            .map_err(|source| refused("a webhook's body must be JSON").with_source(source))?;
+        if !strings(&body).any(|text| text.contains("{{message}}")) {
+            return Err(refused("a webhook's body needs {{message}} in one of its strings"));
+        }
+        let agent = Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(10)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("sutler/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Webhook {
+            url,
+            body,
+            code: None,
+            agent: agent.into(),
+            min_interval: Duration::from_secs(3),
+            retries: 4,
+            backoff: Duration::from_secs(1),
+            last_post: None,
+            posted: 0,
+        })
+    }
+
+    /// An incoming webhook of Slack.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Webhook::new).
+    pub fn slack(url: impl Into<String>) -> Result<Self> {
+        Self::new(url, r#"{"text": "{{message}}"}"#)
+    }
+
+    /// A custom robot of Feishu (Lark).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Webhook::new).
+    pub fn feishu(url: impl Into<String>) -> Result<Self> {
+        let robot = Self::new(url, r#"{"msg_type": "text", "content": {"text": "{{message}}"}}"#)?;
+        Ok(Webhook { code: Some("code"), ..robot })
+    }
+
+    /// A group robot of WeCom (WeChat Work).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Webhook::new).
+    pub fn wecom(url: impl Into<String>) -> Result<Self> {
+        let robot = Self::new(url, r#"{"msgtype": "text", "text": {"content": "{{message}}"}}"#)?;
+        Ok(Webhook { code: Some("errcode"), ..robot })
+    }
+
+    /// How long to wait after a post before the next one (default: three seconds, as WeCom takes twenty a minute).
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = interval;
+        self
+    }
+
+    /// How often a post that failed is tried again before it counts as a failure of the sink (default: four times), and
+    /// how long to wait before the first of these (default: a second; each time twice as long). Where a server says
+    /// `Retry-After`, that counts, up to a minute. What a server refuses for good is not tried again.
+    pub fn retries(mut self, retries: u32, backoff: Duration) -> Self {
+        self.retries = retries;
+        self.backoff = backoff;
+        self
+    }
+
+    fn post(&mut self, step: u64, message: &str) -> Result<()> {
+        let mut body = self.body.clone();
+        fill(&mut body, step, message);
+        let body = body.to_string();
+        let mut backoff = self.backoff;
+        for retry in 0.. {
+            if let Some(last) = self.last_post {
+                thread::sleep(self.min_interval.saturating_sub(last.elapsed()));
+            }
+            let sent = self.send(&body);
+            self.last_post = Some(Instant::now());
+            match sent {
+                Ok(()) => break,
+                Err(Refusal::Passing(_, after)) if retry < self.retries => {
+                    thread::sleep(after.unwrap_or(backoff).min(LONGEST_WAIT));
+                    backoff = backoff.saturating_mul(2);
+                }
+                Err(Refusal::Final(problem) | Refusal::Passing(problem, _)) => {
+                    return Err(Error::new(ErrorKind::Io, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, body: &str) -> Result<(), Refusal> {
+        let sent = self.agent.post(&self.url).header("content-type", "application/json; charset=utf-8").send(body);
+        let mut answer = sent.map_err(|error| Refusal::Passing(without_url(&error).into(), None))?;
+        let status = answer.status();
+        if status.is_success() {
+            let Some(name) = self.code else { return Ok(()) };
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            let code = serde_json::from_str(&text).ok().and_then(|answer: Json| answer.get(name)?.as_i64());
+            return match code {
+                None | Some(0) => Ok(()),
+                Some(code) if TOO_OFTEN.contains(&code) => {
+                    Err(Refusal::Passing(format!("the robot says {code}"), None))
+                }
+                Some(code) => Err(Refusal::Final(format!("the robot refuses what is posted: {code}"))),
+            };
+        }
+        let problem = format!("the webhook's server answers {status}");
+        if !(status.is_server_error() || [408, 429].contains(&status.as_u16())) {
+            return Err(Refusal::Final(problem));
+        }
+        let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Err(Refusal::Passing(problem, after.map(Duration::from_secs)))
+    }
+}
+
+/// What went wrong, in words of our own: those of the error may hold the URL.
+fn without_url(error: &ureq::Error) -> &'static str {
+    match error {
+        ureq::Error::Timeout(_) => "the webhook's server does not answer in time",
+        ureq::Error::HostNotFound => "the webhook's host is not known",
+        ureq::Error::ConnectionFailed | ureq::Error::Io(_) => "the webhook's server cannot be reached",
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => "there is no safe connection to the webhook's server",
+        _ => "the webhook cannot be posted to",
+    }
+}
+
+fn strings(json: &Json) -> Box<dyn Iterator<Item = &str> + '_> {
+    match json {
+        Json::String(text) => Box::new(std::iter::once(text.as_str())),
+        Json::Array(items) => Box::new(items.iter().flat_map(strings)),
+        Json::Object(fields) => Box::new(fields.values().flat_map(strings)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// Puts step and message where the body has their names.
+fn fill(json: &mut Json, step: u64, message: &str) {
+    match json {
+        // The message last: what it says is not looked through for names.
+        Json::String(text) => *text = text.replace("{{step}}", &step.to_string()).replace("{{message}}", message),
+        Json::Array(items) => items.iter_mut().for_each(|item| fill(item, step, message)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| fill(field, step, message)),
+        _ => {}
+    }
+}
+
+/// As many of the alerts as go into one message, and how many they are.
+fn message(alerts: &[(u64, &str)]) -> (String, usize) {
+    let (mut message, mut count) = (String::new(), 0);
+    for (step, text) in alerts {
+        let line = format!("step {step}: {text}");
+        if count > 0 && message.len() + 1 + line.len() > LONGEST_MESSAGE {
+            break;
+        }
+        if count > 0 {
+            message.push('\n');
+        }
+        let end = (0..=line.len().min(LONGEST_MESSAGE)).rfind(|&at| line.is_char_boundary(at));
+        message.push_str(&line[..end.unwrap_or(0)]);
+        count += 1;
+    }
+    (message, count)
+}
+
+impl Sink for Webhook {
+    fn name(&self) -> &str {
+        "webhook"
+    }
+
+    fn write(&mut self, records: &[Record]) -> Result<()> {
+        let alerts: Vec<(u64, &str)> =
+            records.iter().filter_map(|record| Some((record.step(), record.alert()?))).collect();
+        while self.posted < alerts.len() {
+            let rest = &alerts[self.posted..];
+            let (message, count) = message(rest);
+            self.post(rest[0].0, &message)?;
+            self.posted += count;
+        }
+        self.posted = 0;
+        Ok(())
+    }
+
+    fn alerts_only(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("min_interval", &self.min_interval).finish_non_exhaustive()
+    }
+}

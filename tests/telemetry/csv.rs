@@ -1,0 +1,247 @@
+//! CSV files.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use sutler::telemetry::{Csv, Histogram, Metrics, Picture, Shutdown, Telemetry};
+use sutler::{ErrorKind, InMemory, Loader};
+
+use crate::{PATIENCE, eventually, prompt};
+
+/// Logs into `path` and ends.
+fn csv(path: &Path, log: impl FnOnce(&Telemetry)) {
+    board(Csv::open(path).unwrap(), log);
+}
+
+fn board(csv: Csv, log: impl FnOnce(&Telemetry)) {
+    let telemetry = Telemetry::builder().sink(csv).start().unwrap();
+    log(&telemetry);
+    let report = telemetry.shutdown(Shutdown::Drain(PATIENCE));
+    assert!(report.is_complete(), "{report}");
+}
+
+/// Rows without their time, which is looked at.
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).unwrap();
+    let mut rows: Vec<Vec<String>> =
+        reader.records().map(|row| row.unwrap().iter().map(String::from).collect()).collect();
+    assert_eq!(rows[0][1], "time");
+    for row in &rows[1..] {
+        let time: f64 = row[1].parse().unwrap();
+        assert!((1.7e9..1e10).contains(&time));
+    }
+    rows.iter_mut().for_each(|row| drop(row.remove(1)));
+    rows
+}
+
+#[test]
+fn a_file_has_a_column_for_each_name_that_came_up_and_goes_on_where_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs/1/metrics.csv");
+    csv(&path, |telemetry| {
+        telemetry.log(0, [("loss", 0.5), ("lr", 1e-3)]);
+        telemetry.log(1, [("loss", f64::NAN)]);
+        telemetry.log(2, vec![("note", String::from("a \"b\",\nc")), ("lr", "none".into())]);
+    });
+    let first = [
+        vec!["step", "loss", "lr", "note"],
+        vec!["0", "0.5", "0.001", ""],
+        vec!["1", "NaN", "", ""],
+        vec!["2", "", "none", "a \"b\", c"],
+    ];
+    assert_eq!(rows(&path), first);
+    // A line that was cut off is no row.
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"3,17643").unwrap();
+    csv(&path, |telemetry| {
+        telemetry.log(3, [("accuracy", 0.25), ("loss", 0.125)]);
+        telemetry.alert(4, "the loss is NaN");
+    });
+    assert_eq!(
+        rows(&path),
+        [
+            vec!["step", "loss", "lr", "note", "accuracy", "alert"],
+            vec!["0", "0.5", "0.001", "", "", ""],
+            vec!["1", "NaN", "", "", "", ""],
+            vec!["2", "", "none", "a \"b\", c", "", ""],
+            vec!["3", "0.125", "", "", "0.25", ""],
+            vec!["4", "", "", "", "", "the loss is NaN"],
+        ]
+    );
+    let files = fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["metrics.csv"]);
+}
+
+#[test]
+fn numbers_are_read_back_as_they_were_and_what_is_no_number_or_text_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    let numbers = [0.1, 1e300, -2.5e-300, f64::MAX, 3.0, 1e15, f64::INFINITY, f64::MIN_POSITIVE, 1.0 / 3.0];
+    csv(&path, |telemetry| {
+        for (step, number) in (0..).zip(numbers) {
+            let mut metrics = Metrics::from([("number", number)]);
+            metrics.push("weights", Histogram::new([1.0]));
+            metrics.push("picture", Picture::new(1, 1, 1, vec![0]).unwrap());
+            telemetry.log(step, metrics);
+        }
+    });
+    let rows = rows(&path);
+    assert_eq!(rows[0], ["step", "number"]);
+    let read: Vec<f64> = rows[1..].iter().map(|row| row[1].parse().unwrap()).collect();
+    assert_eq!(read, numbers);
+    assert!(rows.iter().all(|row| row[1].len() <= 24), "{rows:?}");
+    assert_eq!(rows[5][1], "3");
+}
+
+#[test]
+fn a_metric_may_be_called_like_one_of_the_first_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    for _ in 0..2 {
+        csv(&path, |telemetry| telemetry.log(7, [("time", 0.25), ("step", 3.0)]));
+    }
+    assert_eq!(rows(&path), [["step", "time", "step"], ["7", "0.25", "3"], ["7", "0.25", "3"]]);
+}
+
+#[test]
+fn a_file_is_valid_whenever_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    let telemetry = prompt().sink(Csv::open(&path).unwrap()).start().unwrap();
+    let names: Vec<String> = (0..60).map(|number| format!("metric {number}")).collect();
+    let mut looked = 0;
+    for step in 0..600 {
+        let so_far = names[..1 + step / 10].iter().map(|name| (name.clone(), step as f64));
+        telemetry.log(step as u64, so_far.collect::<Vec<_>>());
+        if step % 20 == 0 {
+            let rows = rows(&path);
+            assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+            looked += rows.len();
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    drop(telemetry);
+    let rows = rows(&path);
+    assert_eq!((rows.len(), rows[0].len()), (601, 61));
+    assert!(rows[1..].iter().enumerate().all(|(step, row)| row[0] == step.to_string() && row[1] == row[0]));
+    assert!(looked > 100);
+}
+
+#[test]
+fn a_run_that_went_back_to_a_checkpoint_is_in_the_file_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    csv(&path, |telemetry| (0..10).for_each(|step| telemetry.log(step, [("loss", 1.0)])));
+    board(Csv::open(&path).unwrap().purge_step(7).unwrap(), |telemetry| {
+        (7..9).for_each(|step| telemetry.log(step, [("loss", 2.0), ("lr", 3.0)]));
+    });
+    let steps: Vec<[String; 2]> = rows(&path)[1..].iter().map(|row| [row[0].clone(), row[1].clone()]).collect();
+    let expected =
+        (0..7).map(|step| [step.to_string(), "1".into()]).chain([["7".into(), "2".into()], ["8".into(), "2".into()]]);
+    assert_eq!(steps, expected.collect::<Vec<_>>());
+    board(Csv::open(&path).unwrap().purge_step(0).unwrap(), |_| {});
+    assert_eq!(rows(&path), [["step", "loss", "lr"]]);
+}
+
+#[test]
+fn a_file_of_something_else_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.csv");
+    // One without an end of line is no line that was cut off.
+    for text in ["name,price\napple,1\n", "no line at all", "step,price\n1,2\n", "\n"] {
+        fs::write(&path, text).unwrap();
+        let error = Csv::open(&path).unwrap_err();
+        assert_eq!((error.path(), error.kind()), (Some(&*path), ErrorKind::Config));
+        assert!(error.to_string().ends_with("so it is not one of metrics: move it away"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    // But a header may have been.
+    fs::write(&path, "step,ti").unwrap();
+    csv(&path, |telemetry| telemetry.log(0, [("loss", 0.5)]));
+    assert_eq!(rows(&path), [["step", "loss"], ["0", "0.5"]]);
+    let error = Csv::open(folder.path()).unwrap_err();
+    assert_eq!(error.path(), Some(folder.path()));
+}
+
+#[test]
+fn a_disk_that_is_full_loses_nothing_once_there_is_room_again() {
+    // Every write to this device fails for want of room.
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        eprintln!("skipped: there is no /dev/full");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("metrics.csv"), folder.path().join("aside.csv"));
+    let telemetry = prompt().sink(Csv::open(&path).unwrap()).max_failures(u32::MAX).start().unwrap();
+    telemetry.log(0, [("loss", 0.5)]);
+    assert!(eventually(|| rows(&path).len() == 2));
+    // Where the file would be written anew, with its new column.
+    let beside = folder.path().join(".metrics.csv.new");
+    std::os::unix::fs::symlink(full, &beside).unwrap();
+    telemetry.log(1, [("lr", 1e-3)]);
+    assert!(eventually(|| telemetry.report().sinks[0].last_error.is_some()));
+    let reason = telemetry.report().sinks[0].last_error.clone().unwrap();
+    assert!(reason.contains("No space left on device") && reason.contains(path.to_str().unwrap()), "{reason}");
+    assert_eq!(rows(&path), [["step", "loss"], ["0", "0.5"]]);
+    fs::rename(&beside, &aside).unwrap();
+    let report = telemetry.shutdown(Shutdown::Drain(PATIENCE));
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(rows(&path), [["step", "loss", "lr"], ["0", "0.5", ""], ["1", "", "0.001"]]);
+}
+
+/// This test, in a process of its own, as the one that is killed.
+const KILLED: &str = "SUTLER_TELEMETRY_KILLED";
+
+#[test]
+fn a_process_that_is_killed_loses_no_more_than_since_the_last_flush() {
+    let interval = Duration::from_millis(200);
+    if let Some(path) = std::env::var_os(KILLED) {
+        let sink = Csv::open(path).unwrap();
+        let telemetry = Telemetry::builder().sink(sink).flush_interval(interval).start().unwrap();
+        for step in 0.. {
+            telemetry.log(step, [("loss", 0.5)]);
+            println!("{step}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    use std::io::BufRead;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "csv::a_process_that_is_killed_loses_no_more_than_since_the_last_flush", "--nocapture"])
+        .env(KILLED, &path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let logged = std::io::BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut logged = logged.filter_map(|line| line.parse::<usize>().ok());
+    // What was logged that long before the kill was flushed, however slow the machine is.
+    let early = logged.by_ref().nth(500).unwrap();
+    assert!(eventually(|| path.exists() && rows(&path).len() > early + 1));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let rows = rows(&path);
+    assert!(rows[1..].iter().enumerate().all(|(step, row)| *row == [step.to_string(), "0.5".into()]));
+    // And what is left is a file to go on with.
+    csv(&path, |telemetry| telemetry.log(0, [("loss", 1.0)]));
+    assert_eq!(self::rows(&path).len(), rows.len() + 1);
+}
+
+#[test]
+fn a_loaders_stats_are_metrics() {
+    let samples: InMemory<i64> = (0..100).collect();
+    let loader = Loader::builder(samples).batch_size(10).num_workers(2).build().unwrap();
+    let before = loader.stats();
+    loader.epoch().for_each(|batch| drop(batch.unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    csv(&path, |telemetry| telemetry.log(10, loader.stats().since(&before)));
+    let rows = rows(&path);
+    let names = ["step", "loader/samples_per_second", "loader/wait", "loader/ready", "loader/ahead", "loader/errors"];
+    assert_eq!(rows[0], names);
+    let numbers: Vec<f64> = rows[1].iter().map(|cell| cell.parse().unwrap()).collect();
+    assert!(numbers[1] > 0.0 && (0.0..=1.0).contains(&numbers[2]) && numbers[5] == 0.0, "{numbers:?}");
+}

@@ -1,0 +1,223 @@
+//! Posts to a robot in a chat, for which a server on this machine stands.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use sutler::telemetry::{Report, Shutdown, Telemetry, Webhook};
+
+use crate::{PATIENCE, counts, eventually, prompt};
+
+/// What a server answers: a status with headers, and a body; or nothing at all.
+type Answer = Option<(&'static str, &'static str)>;
+
+const OK: Answer = Some(("200 OK", "ok"));
+
+/// A server that gives these answers in turn, and the last of them from then on.
+struct Robot {
+    url: String,
+    /// When they came, and what was posted.
+    posts: Receiver<(Instant, Json)>,
+}
+
+impl Robot {
+    fn new(answers: &'static [Answer]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hooks/SECRET?key=SECRET", listener.local_addr().unwrap());
+        let (posted, posts) = mpsc::channel();
+        thread::spawn(move || {
+            let mut answers = answers.iter();
+            let mut answer = &OK;
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                answer = answers.next().unwrap_or(answer);
+                if posted.send((Instant::now(), body(&stream))).is_err() {
+                    return;
+                }
+                if let Some((head, body)) = answer {
+                    let length = body.len();
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                    );
+                }
+            }
+        });
+        Robot { url, posts }
+    }
+
+    fn next(&self) -> Json {
+        self.posts.recv_timeout(PATIENCE).unwrap().1
+    }
+
+    fn rest(&self) -> Vec<Json> {
+        self.posts.try_iter().map(|(_, body)| body).collect()
+    }
+}
+
+/// The JSON of a request.
+fn body(stream: &TcpStream) -> Json {
+    let mut reader = BufReader::new(stream);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push(line.trim().to_ascii_lowercase());
+    }
+    assert_eq!(head[0], "post /hooks/secret?key=secret http/1.1");
+    assert!(head.contains(&"content-type: application/json; charset=utf-8".into()), "{head:?}");
+    let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// Without a pause worth speaking of.
+fn quick(webhook: Webhook) -> Webhook {
+    webhook.min_interval(Duration::ZERO).retries(4, Duration::from_millis(1))
+}
+
+fn alert(webhook: Webhook, alerts: &[&'static str]) -> Report {
+    let telemetry = Telemetry::builder().sink(webhook).flush_interval(Duration::MAX).start().unwrap();
+    for (step, text) in (0..).zip(alerts) {
+        telemetry.log(step, [("loss", 0.5)]);
+        telemetry.alert(step, *text);
+    }
+    telemetry.shutdown(Shutdown::Drain(PATIENCE))
+}
+
+#[test]
+fn each_robot_gets_the_json_it_wants() {
+    type Make = fn(String) -> sutler::Result<Webhook>;
+    let robots: [(Make, &str, Json); 4] = [
+        (Webhook::slack, "ok", json!({"text": "step 0: the \"loss\" is NaN"})),
+        (
+            Webhook::feishu,
+            r#"{"code": 0}"#,
+            json!({"msg_type": "text", "content": {"text": "step 0: the \"loss\" is NaN"}}),
+        ),
+        (
+            Webhook::wecom,
+            r#"{"errcode": 0}"#,
+            json!({"msgtype": "text", "text": {"content": "step 0: the \"loss\" is NaN"}}),
+        ),
+        (
+            |url| Webhook::new(url, r#"{"at": ["run 7, {{step}}", {"what": "{{message}} {{step}}"}], "level": 3}"#),
+            r#"{"code": 5}"#, // which says nothing to somebody who does not know the robot
+            json!({"at": ["run 7, 0", {"what": "step 0: the \"loss\" is NaN 0"}], "level": 3}),
+        ),
+    ];
+    for (make, answer, expected) in robots {
+        let robot = Robot::new(Vec::leak(vec![Some(("200 OK", answer))]));
+        let report = alert(quick(make(robot.url.clone()).unwrap()), &["the \"loss\" is NaN"]);
+        assert_eq!((counts(&report.sinks[0]), robot.next(), robot.rest()), ([1, 0, 0], expected, vec![]));
+    }
+}
+
+#[test]
+fn a_message_that_looks_like_a_template_is_left_as_it_is() {
+    let robot = Robot::new(&[OK]);
+    alert(quick(Webhook::slack(&robot.url).unwrap()), &["{{step}} of {{message}}"]);
+    assert_eq!(robot.next(), json!({"text": "step 0: {{step}} of {{message}}"}));
+}
+
+#[test]
+fn alerts_that_come_together_are_posted_together_as_far_as_a_message_goes() {
+    let robot = Robot::new(&[OK]);
+    let long: &'static str = "ü".repeat(1500).leak();
+    let report = alert(quick(Webhook::slack(&robot.url).unwrap()), &["a", "b", long, "c"]);
+    assert_eq!(counts(&report.sinks[0]), [4, 0, 0]);
+    let texts = [robot.next(), robot.next(), robot.next()].map(|post| post["text"].as_str().unwrap().to_owned());
+    assert_eq!(texts[0], "step 0: a\nstep 1: b");
+    assert_eq!(texts[1], format!("step 2: {}", "ü".repeat((2000 - 8) / 2)));
+    assert_eq!(texts[2], "step 3: c");
+    assert!(robot.rest().is_empty());
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_nothing_is_posted_twice() {
+    // A server that is down, one that has enough, a connection that breaks off, a robot that has enough.
+    let robot = Robot::new(&[
+        Some(("503 Service Unavailable", "")),
+        Some(("429 Too Many Requests\r\nretry-after: 0", "")),
+        None,
+        Some(("200 OK", r#"{"errcode": 45009}"#)),
+        Some(("200 OK", r#"{"errcode": 0}"#)),
+    ]);
+    let report = alert(quick(Webhook::wecom(&robot.url).unwrap()), &["stop"]);
+    assert_eq!(counts(&report.sinks[0]), [1, 0, 0]);
+    assert_eq!(robot.rest().len(), 5);
+}
+
+#[test]
+fn what_was_posted_before_a_failure_is_not_posted_again_after_it() {
+    let robot = Robot::new(&[OK, Some(("500 Internal Server Error", "")), OK]);
+    let webhook = Webhook::slack(&robot.url).unwrap().min_interval(Duration::ZERO).retries(0, Duration::ZERO);
+    let telemetry = prompt().sink(webhook).start().unwrap();
+    let long = "a".repeat(1995);
+    ["first", &long, "last"].into_iter().for_each(|text| telemetry.alert(0, text.to_owned()));
+    assert!(eventually(|| telemetry.report().is_complete()), "{}", telemetry.report());
+    let firsts: Vec<char> =
+        robot.rest().iter().map(|post| post["text"].as_str().unwrap().chars().nth(8).unwrap()).collect();
+    assert_eq!(firsts, ['f', 'a', 'a', 'l']);
+}
+
+#[test]
+fn what_is_refused_for_good_is_not_tried_again_but_by_the_telemetry_which_gives_up() {
+    let robot = Robot::new(&[Some(("404 Not Found", ""))]);
+    let webhook = quick(Webhook::slack(&robot.url).unwrap());
+    let telemetry = prompt().sink(webhook).max_failures(2).start().unwrap();
+    telemetry.alert(0, "stop");
+    assert!(eventually(|| telemetry.report().sinks[0].is_disabled));
+    assert_eq!(robot.rest().len(), 2);
+    let report = telemetry.shutdown(Shutdown::Drain(PATIENCE));
+    assert_eq!(
+        report.to_string(),
+        "webhook: 0 of 1 records written, 1 dropped, disabled: the webhook's server answers 404 Not Found"
+    );
+}
+
+#[test]
+fn posts_keep_their_distance() {
+    let robot = Robot::new(&[OK]);
+    let webhook = Webhook::slack(&robot.url).unwrap().min_interval(Duration::from_millis(200));
+    let telemetry = prompt().sink(webhook).start().unwrap();
+    telemetry.alert(0, "a");
+    let (first, _) = robot.posts.recv_timeout(PATIENCE).unwrap();
+    (1..20).for_each(|step| telemetry.alert(step, "b"));
+    let (second, _) = robot.posts.recv_timeout(PATIENCE).unwrap();
+    assert!(second - first >= Duration::from_millis(190), "{:?}", second - first);
+}
+
+#[test]
+fn no_error_and_no_debug_has_the_url() {
+    let debug = format!("{:?}", Webhook::slack("https://hooks.example.org/SECRET").unwrap());
+    assert!(!debug.contains("SECRET"), "{debug}");
+    for url in ["ftp://example.org/SECRET", "SECRET", "https://", "", "http://exa mple.org/SECRET"] {
+        let error = Webhook::slack(url).unwrap_err().to_string();
+        assert_eq!(error, "a webhook's URL must be one of http or https");
+    }
+    for (body, problem) in
+        [("{", "must be JSON"), ("{}", "needs {{message}}"), (r#"{"{{message}}": 1}"#, "needs {{message}}")]
+    {
+        let error = Webhook::new("http://example.org/SECRET", body).unwrap_err().to_string();
+        assert!(error.contains(problem) && !error.contains("SECRET"), "{error}");
+    }
+    // Nobody is there; not even somebody who speaks HTTP; nobody of that name.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tls = Robot::new(&[OK]).url.replace("http://", "https://");
+    for url in [format!("http://{nobody}/SECRET"), tls, "http://SECRET.invalid/SECRET".into()] {
+        let webhook = Webhook::slack(url).unwrap().retries(0, Duration::ZERO);
+        let telemetry = prompt().sink(webhook).max_failures(1).start().unwrap();
+        telemetry.alert(0, "stop");
+        assert!(eventually(|| telemetry.report().sinks[0].is_disabled));
+        let report = telemetry.report().to_string();
+        assert!(report.contains("webhook") && !report.contains("SECRET"), "{report}");
+    }
+}
