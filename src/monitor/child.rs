@@ -285,3 +285,41 @@ fn excerpt(bytes: &[u8], keep: Keep) -> String {
 pub(super) fn shown(program: &OsStr) -> String {
     format!("`{}`", program.to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_die_holds_up_nobody_for_long_and_is_not_started_again_until_it_has() {
+        let mut runner = Runner::default();
+        // Nobody kills it, so it looks like one that does not die.
+        let child = start(Command::new("/bin/sleep").arg("1000")).unwrap();
+        let group = Pid::from_child(&child);
+        let text = format!("`sleep` does not die (process {}): it is not started again until it has", child.id());
+        let error = runner.reap(child, OsStr::new("sleep")).unwrap_err();
+        assert!(error.to_string().starts_with(&text), "{error}");
+
+        let mut next = || runner.run(Command::new("/bin/echo").arg("next"), Duration::from_secs(20), &Stop::default());
+        assert_eq!(next().unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(next().unwrap_err().kind(), ErrorKind::Timeout, "it is remembered");
+        kill_process_group(group, Signal::KILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let ended = loop {
+            match next() {
+                Ok(ended) => break ended,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        assert_eq!(ended.output, b"next\n");
+    }
+
+    #[test]
+    fn a_text_is_cut_at_the_end_that_matters_less_and_is_one_line() {
+        let text = "one\n\ttwo  three\r\n".as_bytes();
+        assert_eq!(excerpt(text, Keep::First(13)), "one two three");
+        assert_eq!((excerpt(text, Keep::First(5)), excerpt(text, Keep::Last(5))), ("one t…".into(), "…three".into()));
+        assert_eq!((said(b" \n"), said("no\u{1b}\nüb\u{7f}".as_bytes())), (String::new(), ": no üb".into()));
+    }
+}

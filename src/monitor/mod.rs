@@ -1,7 +1,7 @@
 //! What is read beside a training loop: GPUs, the machine, a disk, a loader, the output of a command, anything.
 //!
 //! A [`Monitor`] runs a [`Task`] every so often on a thread of its own. The training loop looks at the
-//! [latest](Monitor::latest) reading whenever it likes, which costs about as much as a clone of an `Arc`:
+//! [latest](Monitor::latest) reading whenever it likes, for the price of a lock that nobody holds for long:
 //!
 //! ```
 //! use std::time::Duration;
