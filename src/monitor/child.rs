@@ -175,12 +175,14 @@ impl Pipes {
     }
 
     /// Reads what is there when the program has ended. Somebody else may still have the pipes and write on: no more than
-    /// fits into them is his.
+    /// fits into them is the program's.
     fn drain(&mut self) {
-        const READS: usize = 16;
+        const READS: usize = 64;
         for _ in 0..READS {
-            self.output.read();
-            self.messages.read();
+            // Both, whatever the first says.
+            if !(self.output.read() | self.messages.read()) {
+                return;
+            }
         }
     }
 }
@@ -197,16 +199,21 @@ impl<R: Read + AsFd> Pipe<R> {
         self.reader.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once, if there is something.
-    fn read(&mut self) {
-        let Some(reader) = &mut self.reader else { return };
+    /// Reads once; whether there was something.
+    fn read(&mut self) -> bool {
+        let Some(reader) = &mut self.reader else { return false };
         let mut bytes = [0; 16 << 10];
         match reader.read(&mut bytes) {
             Ok(0) => self.reader = None,
-            Ok(len) => self.keep(&bytes[..len]),
-            Err(error) if matches!(error.kind(), Io::WouldBlock | Io::Interrupted) => {}
+            Ok(len) => {
+                self.keep(&bytes[..len]);
+                return true;
+            }
+            Err(error) if error.kind() == Io::Interrupted => return true,
+            Err(error) if error.kind() == Io::WouldBlock => {}
             Err(_) => self.reader = None,
         }
+        false
     }
 
     fn keep(&mut self, bytes: &[u8]) {

@@ -79,7 +79,7 @@ fn told<const LEN: usize>(values: [(&'static str, Option<f64>); LEN]) -> Metrics
 mod tests {
     use super::*;
 
-    fn listed<'a>(metrics: &'a Metrics) -> Vec<(&'a str, f64)> {
+    fn listed(metrics: &Metrics) -> Vec<(&str, f64)> {
         metrics.scalars().collect()
     }
 

@@ -95,3 +95,28 @@ fn kill(state: &State) {
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::Command;
+
+    use super::super::child::Runner;
+    use super::*;
+
+    #[test]
+    fn a_program_that_has_ended_is_not_killed_later_when_its_number_may_be_anothers() {
+        let (stop, minute) = (Stop::default(), Duration::from_secs(60));
+        Runner::default().run(&mut Command::new("/bin/echo"), minute, &stop).unwrap();
+        assert_eq!(stop.state().group, None);
+        Runner::default().run(Command::new("/bin/sleep").arg("60"), Duration::ZERO, &stop).unwrap_err();
+        assert_eq!(stop.state().group, None);
+    }
+
+    #[test]
+    fn a_program_that_is_started_when_it_is_over_is_killed_at_once() {
+        let stop = Stop::default();
+        stop.stop();
+        let error = Runner::default().run(Command::new("/bin/sleep").arg("1000"), Duration::MAX, &stop).unwrap_err();
+        assert_eq!(error.to_string(), "`/bin/sleep` was killed, since its monitor was stopped");
+    }
+}

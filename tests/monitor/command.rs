@@ -89,6 +89,14 @@ fn of_much_output_the_beginning_is_kept_and_of_many_messages_the_end() {
 }
 
 #[test]
+fn what_is_written_just_before_the_end_is_read() {
+    for _ in 0..20 {
+        let output = run(Command::new("head").args(["-c", "65536", "/dev/zero"])).unwrap();
+        assert_eq!((output.stdout.len(), output.is_cut), (64 << 10, false));
+    }
+}
+
+#[test]
 fn a_program_that_never_ends_is_killed_with_all_its_processes() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
