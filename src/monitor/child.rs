@@ -57,9 +57,10 @@ impl Runner {
     /// If it cannot be started, has not ended in time, does not die, or `stop` says that it is over. Not if it fails.
     pub(super) fn run(&mut self, command: &mut Command, timeout: Duration, stop: &Stop) -> Result<Ended> {
         self.bury(command.get_program())?;
-        let mut child = start(command)?;
+        let Some(mut child) = stop.start(|| start(command))? else {
+            return Err(stopped("was not started", command.get_program()));
+        };
         let group = Pid::from_child(&child);
-        stop.take_along(group);
         let read = Pipes::of(&mut child).map(|mut pipes| (pipes.read(group, timeout, stop), pipes));
         stop.spare();
         // Also what a program leaves behind that has ended.
@@ -71,9 +72,7 @@ impl Runner {
         match cause {
             Cause::Ended => Ok(Ended { status, is_cut: output.is_cut, output: output.kept, messages: messages.kept }),
             Cause::TimedOut => Err(timed_out(command.get_program(), timeout, &messages.kept)),
-            Cause::Stopped => {
-                Err(Error::msg(format!("{} was killed, since its monitor was stopped", shown(command.get_program()))))
-            }
+            Cause::Stopped => Err(stopped("was killed", command.get_program())),
         }
     }
 
@@ -241,6 +240,10 @@ fn has_ended(group: Pid) -> bool {
         // Somebody else in this process has reaped it.
         Err(error) => error == rustix::io::Errno::CHILD,
     }
+}
+
+fn stopped(what: &str, program: &OsStr) -> Error {
+    Error::msg(format!("{} {what}, since its monitor was stopped", shown(program)))
 }
 
 fn timed_out(program: &OsStr, timeout: Duration, messages: &[u8]) -> Error {

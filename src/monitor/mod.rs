@@ -174,8 +174,9 @@ impl<T> Monitor<T> {
 
     /// Ends it at once: from here on no further reading appears, and no further run begins. What was read can still be had.
     ///
-    /// It does not wait for a run that is in the middle of something. Programs that a [task](Task) of this module has
-    /// started are killed here and now; what else a run does, it may go on with until it is done, unseen.
+    /// It does not wait for a run that is in the middle of something. A program that a [task](Task) of this module has
+    /// started is killed here and now (for one that is just being started it waits, half a second at the most); what else a
+    /// run does, it may go on with until it is done, unseen.
     pub fn stop(&self) {
         self.stop.stop();
     }
@@ -222,6 +223,8 @@ impl<K: Task> MonitorBuilder<K> {
         let doing = format!("the task of monitor {name:?}");
         let run = move || {
             run(&doing, &mut task, Ticks::new(Instant::now(), interval), &shared, &stop);
+            // A task that does not go is not to keep what was read.
+            drop(shared);
             discard(task);
         };
         match thread::Builder::new().name(format!("sutler-{name}")).spawn(run) {
@@ -244,7 +247,11 @@ fn run<K: Task>(doing: &str, task: &mut K, mut ticks: Ticks, shared: &Shared<K::
         let outcome = Outcome::of(tick, at, ended - began, result);
         let replaced = stop.unless_stopped(|| shared.publish(&outcome, missed));
         // What is the user's may take its time to go, or panic. So it goes here, under no lock.
-        discard((outcome, replaced));
+        discard(outcome);
+        if let Some((latest, oldest)) = replaced {
+            discard(latest);
+            discard(oldest);
+        }
     }
 }
 

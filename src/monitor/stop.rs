@@ -4,7 +4,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[cfg(unix)]
+use std::process::Child;
+
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process_group};
+
+#[cfg(unix)]
+use crate::error::Result;
+
+/// How long a stop waits for a program that is just being started. That takes a millisecond, unless it comes from a network that
+/// hangs.
+#[cfg(unix)]
+const START: Duration = Duration::from_millis(500);
 
 /// Tells a [`Task`](super::Task) that its monitor was stopped, so that a long run can end early: nobody will see what it gives.
 /// The default one never does: for a task that is run by hand.
@@ -21,6 +32,9 @@ struct Control {
 #[derive(Debug, Default)]
 struct State {
     is_stopped: bool,
+    /// Whether a program is just being started.
+    #[cfg(unix)]
+    is_starting: bool,
     /// The processes that are to be killed when it is over: whoever stops may be about to end this process, and then
     /// the monitor's thread has no time left to do it.
     #[cfg(unix)]
@@ -55,10 +69,14 @@ impl Stop {
     pub(super) fn stop(&self) {
         let mut state = self.state();
         state.is_stopped = true;
-        #[cfg(unix)]
-        kill(&state);
-        drop(state);
         self.0.told.notify_all();
+        #[cfg(unix)]
+        {
+            // One that is started now is not to outlive this process, which may be about to end.
+            let is_starting = |state: &mut State| state.is_starting;
+            let told = self.0.told.wait_timeout_while(state, START, is_starting);
+            kill(&told.unwrap_or_else(PoisonError::into_inner).0);
+        }
     }
 
     /// Does something that must not happen once it is over, and that does not wait.
@@ -67,15 +85,27 @@ impl Stop {
         (!state.is_stopped).then(run)
     }
 
-    /// Has a group of processes killed when it is over, or now if it is. Until [`spare`](Stop::spare) is called its leader must
-    /// not be reaped: only as long as it is there, the number is no other's.
+    /// Starts a program, unless it is over; when it is, the program's group is killed. Until [`spare`](Stop::spare) is called the
+    /// program must not be reaped: only as long as it is there, its number is no other's.
     #[cfg(unix)]
-    pub(super) fn take_along(&self, group: Pid) {
+    pub(super) fn start(&self, start: impl FnOnce() -> Result<Child>) -> Result<Option<Child>> {
+        {
+            let mut state = self.state();
+            if state.is_stopped {
+                return Ok(None);
+            }
+            state.is_starting = true;
+        }
+        let child = start();
         let mut state = self.state();
-        state.group = Some(group);
+        state.is_starting = false;
+        state.group = child.as_ref().ok().map(Pid::from_child);
         if state.is_stopped {
             kill(&state);
         }
+        drop(state);
+        self.0.told.notify_all();
+        child.map(Some)
     }
 
     #[cfg(unix)]
@@ -98,7 +128,10 @@ fn kill(state: &State) {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
 
     use super::super::child::Runner;
     use super::*;
@@ -113,10 +146,35 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_started_when_it_is_over_is_killed_at_once() {
+    fn nothing_is_started_when_it_is_over() {
         let stop = Stop::default();
         stop.stop();
-        let error = Runner::default().run(Command::new("/bin/sleep").arg("1000"), Duration::MAX, &stop).unwrap_err();
-        assert_eq!(error.to_string(), "`/bin/sleep` was killed, since its monitor was stopped");
+        let error = Runner::default().run(&mut Command::new("no-such-program"), Duration::MAX, &stop).unwrap_err();
+        assert_eq!(error.to_string(), "`no-such-program` was not started, since its monitor was stopped");
+    }
+
+    #[test]
+    fn a_stop_waits_for_what_is_just_being_started_but_not_for_long() {
+        let starting = |time: Duration| {
+            let (stop, (sender, begun)) = (Stop::default(), mpsc::channel());
+            let its = stop.clone();
+            let thread = thread::spawn(move || {
+                let mut sleep = Command::new("/bin/sleep");
+                let start = || {
+                    sender.send(()).unwrap();
+                    thread::sleep(time);
+                    Ok(sleep.arg("1000").process_group(0).spawn()?)
+                };
+                its.start(start).unwrap().unwrap().wait().unwrap()
+            });
+            begun.recv().unwrap();
+            stop.stop();
+            let is_there = stop.state().group.is_some();
+            // However late it is, it is killed.
+            assert_eq!(thread.join().unwrap().signal(), Some(9));
+            is_there
+        };
+        assert!(starting(START / 50));
+        assert!(!starting(4 * START));
     }
 }

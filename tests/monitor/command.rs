@@ -89,6 +89,16 @@ fn of_much_output_the_beginning_is_kept_and_of_many_messages_the_end() {
 }
 
 #[test]
+fn a_program_does_not_read_what_is_meant_for_this_process() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    alone(
+        "command::a_program_does_not_read_what_is_meant_for_this_process",
+        |command| _ = command.stdin(reader),
+        || assert_eq!(run(Command::new("cat").timeout(SOON)).unwrap().stdout, b""),
+    );
+}
+
+#[test]
 fn what_is_written_just_before_the_end_is_read() {
     for _ in 0..20 {
         let output = run(Command::new("head").args(["-c", "65536", "/dev/zero"])).unwrap();

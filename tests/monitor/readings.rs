@@ -42,6 +42,15 @@ fn work(time: Duration) {
     }
 }
 
+/// What this process had of the processors so far.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes one `timespec`, which is there.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 #[test]
 fn memory_and_processors_are_what_the_system_says() {
     let ([first, last], _) = before_and_after(Host::new(), || work(300 * MS));
@@ -63,6 +72,7 @@ fn memory_and_processors_are_what_the_system_says() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn what_a_process_works_and_holds_is_seen() {
     let name = "readings::what_a_process_works_and_holds_is_seen";
@@ -70,16 +80,21 @@ fn what_a_process_works_and_holds_is_seen() {
         name,
         |_| {},
         || {
-            // In threads, so that it is of the process.
-            let busy = |work: fn()| {
-                let task = || thread::spawn(work).join().unwrap();
-                let ([_, last], time) = before_and_after(Host::new(), task);
-                let cores = last.process_cpu.unwrap() * last.processors as f64;
-                cores * time.end().as_secs_f64()
-            };
-            // Seconds on a core; of half a second that it wants there, on a machine with other things to do.
-            let (asleep, at_work) = (busy(|| thread::sleep(500 * MS)), busy(|| work(500 * MS)));
-            assert!(asleep < 0.1 && at_work > 0.1 && at_work < 0.7, "{asleep} {at_work}");
+            let mut host = Host::new();
+            // In a thread, since it is of the process.
+            for task in [|| thread::sleep(300 * MS), || work(300 * MS)] {
+                let (begun, most_worked) = (Instant::now(), processor_time());
+                read(&mut host);
+                let (between, least_worked) = (Instant::now(), processor_time());
+                thread::spawn(task).join().unwrap();
+                let (elapsed, worked) = (between.elapsed(), processor_time() - least_worked);
+                let reading = read(&mut host);
+                let (longest, most_worked) = (begun.elapsed(), processor_time() - most_worked);
+
+                let cores = reading.process_cpu.unwrap() * reading.processors as f64;
+                let (most, least) = (most_worked.div_duration_f64(elapsed), worked.div_duration_f64(longest));
+                assert!(cores <= most && cores >= least, "{least} <= {cores} <= {most}");
+            }
 
             const SIZE: usize = 256 << 20;
             let before = read(&mut Host::new()).resident.unwrap();
