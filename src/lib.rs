@@ -44,6 +44,8 @@
 //!   [`HostTensor::into_dlpack`] gives what other frameworks take.
 //! * With feature `telemetry`, a [`Telemetry`](telemetry::Telemetry) takes what the training loop logs to CSV files,
 //!   TensorBoard and a terminal, on threads beside it.
+//! * With feature `monitor`, a [`Monitor`](monitor::Monitor) reads GPUs, the machine, a loader or anything else every so
+//!   often, beside the training loop, which it never holds up.
 //! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
@@ -71,9 +73,10 @@
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
 //! * `telemetry`: logging beside the training loop; see [`telemetry`].
 //! * `webhook`: and alerts to a robot in a chat. Needs a C compiler.
+//! * `monitor`: what is read beside a training loop; see [`monitor`]. Has `telemetry` with it.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
-    not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry")),
+    not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry", feature = "monitor")),
     allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
 )]
 #![deny(unsafe_code)]
@@ -93,6 +96,8 @@ pub mod image;
 mod ledger;
 mod loader;
 mod memory;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod quarantine;
 mod rng;
 mod sampler;

@@ -13,8 +13,9 @@ const PRIMITIVE: [&str; 17] = [
 ];
 
 /// What is listed only if the page was made with the feature.
-const ONLY_WITH: [(&str, &str); 8] = [
+const ONLY_WITH: [(&str, &str); 9] = [
     ("dlpack", "pub mod sutler::dlpack"),
+    ("monitor", "pub mod sutler::monitor"),
     ("serde", "impl serde_core::ser::Serialize for sutler::LoaderState"),
     ("telemetry", "pub mod sutler::telemetry"),
     ("tch", "pub mod sutler::torch"),
