@@ -51,11 +51,11 @@ help:
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
-	@$(torch) cargo run --locked --release --features tch,telemetry --example train -- --data '$(DATA)' --val '$(VAL)' $(ARGS)
+	@$(torch) cargo run --locked --release --features tch,monitor --example train -- --data '$(DATA)' --val '$(VAL)' $(ARGS)
 
 train-mnist:
 	@mnist=$$(scripts/mnist.sh) && $(torch) \
-	cargo run --locked --release --features tch,telemetry --example train -- --mnist "$$mnist" $(ARGS)
+	cargo run --locked --release --features tch,monitor --example train -- --mnist "$$mnist" $(ARGS)
 
 test:
 	@$(torch) scripts/test.sh

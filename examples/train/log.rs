@@ -1,9 +1,11 @@
-//! `Log`: what a run says of itself, to a CSV file and to TensorBoard, from threads beside the loop.
+//! `Log`: what a run says of itself, to a CSV file and to TensorBoard, from threads beside the
+//! loop; and what they read of GPU and machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
+use sutler::monitor::{Gpu, GpuReading, Host, HostReading, Monitor};
 use sutler::telemetry::{Csv, Metrics, Telemetry, TensorBoard};
 use tch::{Device, Kind, Tensor};
 
@@ -12,11 +14,17 @@ use crate::fit::Error;
 /// How many steps there are between two losses in the log.
 const EVERY: u64 = 10;
 
+/// How many readings of GPU and machine, one a second, wait for the next of these steps.
+const HISTORY: usize = 60;
+
 /// How long a checkpoint waits for the log.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Log {
     telemetry: Telemetry,
+    host: Monitor<HostReading>,
+    /// `None` without a GPU.
+    gpus: Option<Monitor<Vec<GpuReading>>>,
     /// The losses of the last steps, and how many these are.
     sum: Tensor,
     steps: u64,
@@ -47,7 +55,13 @@ impl Log {
         let telemetry = Telemetry::builder().sink(csv).sink(board).start()?;
         let directory = std::path::absolute(directory)?;
         println!("log: {}/metrics.csv, and for tensorboard --logdir {0}", directory.display());
-        Ok(Log { telemetry, sum: Tensor::zeros([], (Kind::Float, device)), steps: 0, mean: None })
+        let second = Duration::from_secs(1);
+        let host = Monitor::every(second, Host::new()).name("host").history(HISTORY).start()?;
+        let gpus = match Gpu::open() {
+            Ok(gpus) => Some(Monitor::every(second, gpus).name("gpu").history(HISTORY).start()?),
+            Err(_) => None,
+        };
+        Ok(Log { telemetry, host, gpus, sum: Tensor::zeros([], (Kind::Float, device)), steps: 0, mean: None })
     }
 
     /// Adds the loss of a step; every so many steps, their mean is logged, and what `metrics` gives.
@@ -57,7 +71,15 @@ impl Log {
         if self.steps == EVERY {
             self.take_mean(step);
             self.telemetry.log(step, metrics());
+            self.log_readings(step);
         }
+    }
+
+    /// Logs what was read of this machine since the last time.
+    fn log_readings(&self, step: u64) {
+        self.host.history().iter().for_each(|reading| self.telemetry.log(step, &reading.value));
+        let gpus = self.gpus.iter().flat_map(Monitor::history);
+        gpus.for_each(|reading| self.telemetry.log(step, &reading.value));
     }
 
     /// Logs what there is to say of an epoch.
@@ -111,18 +133,13 @@ pub fn next_run(runs: &Path) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    /// The rows of the log without their time.
-    fn rows(directory: &Path) -> Vec<String> {
+    /// What the log has under a name: step and value.
+    fn column(directory: &Path, name: &str) -> Vec<(u64, f64)> {
         let text = fs::read_to_string(directory.join("metrics.csv")).unwrap();
-        let without_time = |line: &str| {
-            line.split(',')
-                .enumerate()
-                .filter(|(at, _)| *at != 1)
-                .map(|(_, cell)| cell.to_owned())
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        text.lines().map(without_time).collect()
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let column = rows[0].iter().position(|column| *column == name).unwrap();
+        let cells = rows[1..].iter().filter(|row| !row[column].is_empty());
+        cells.map(|row| (row[0].parse().unwrap(), row[column].parse().unwrap())).collect()
     }
 
     fn train(log: &mut Log, steps: std::ops::RangeInclusive<u64>) {
@@ -137,20 +154,23 @@ mod tests {
         let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
         train(&mut log, 1..=23);
         log.epoch(23, [("val/accuracy", 0.25)]);
-        let expected = [
-            "step,train/lr,train/loss,val/accuracy",
-            "10,0.5,,",
-            "20,0.5,,",
-            "10,,5.5,",
-            "20,,15.5,",
-            "23,,22,",
-            "23,,,0.25",
-        ];
-        let mut rows = rows(directory.path());
-        rows[1..].sort();
-        let mut sorted = expected;
-        sorted[1..].sort();
-        assert_eq!(rows, sorted);
+        let column = |name| column(directory.path(), name);
+        assert_eq!(column("train/lr"), [(10, 0.5), (20, 0.5)]);
+        assert_eq!(column("train/loss"), [(10, 5.5), (20, 15.5), (23, 22.0)]);
+        assert_eq!(column("val/accuracy"), [(23, 0.25)]);
+    }
+
+    #[test]
+    fn what_is_read_of_the_machine_is_logged_with_the_next_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
+        while log.host.latest().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        train(&mut log, 1..=10);
+        log.flush(10);
+        let memory = column(directory.path(), "host/memory_used");
+        assert!(memory[0].0 == 10 && memory[0].1 > 0.0, "{memory:?}");
     }
 
     #[test]
@@ -159,11 +179,7 @@ mod tests {
         let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
         train(&mut log, 1..=17);
         log.flush(17);
-        let losses: Vec<String> = rows(directory.path())
-            .into_iter()
-            .filter(|row| row.split(',').nth(2).is_some_and(|loss| loss != ""))
-            .collect();
-        assert_eq!(losses, ["step,train/lr,train/loss", "10,,5.5", "17,,14"]);
+        assert_eq!(column(directory.path(), "train/loss"), [(10, 5.5), (17, 14.0)]);
     }
 
     #[test]
@@ -177,10 +193,11 @@ mod tests {
         // The checkpoint is of step 10: epoch 3 comes again.
         let mut log = open(10, true).unwrap();
         (3..=4).for_each(|epoch| log.epoch(epoch * 5, [("epoch", epoch)]));
-        assert_eq!(rows(directory.path()), ["step,epoch", "5,1", "10,2", "15,3", "20,4"]);
+        let epochs = [(5, 1.0), (10, 2.0), (15, 3.0), (20, 4.0)];
+        assert_eq!(column(directory.path(), "epoch"), epochs);
         let error = open(0, false).err().unwrap().to_string();
         assert!(error.contains("has another run"), "{error}");
-        assert_eq!(rows(directory.path()).len(), 5);
+        assert_eq!(column(directory.path(), "epoch"), epochs);
     }
 
     #[test]
