@@ -162,7 +162,7 @@ impl Lane {
     pub(super) fn report(&self) -> SinkReport {
         let Shared { name, order, is_disabled, last_error, logged, written, dropped, .. } = &*self.shared;
         // Before what was logged is read: whatever was dropped or written was logged before.
-        let (written, mut dropped) = (written.load(Relaxed), dropped.load(Relaxed));
+        let (written, mut dropped) = (written.load(Acquire), dropped.load(Relaxed));
         let mut waiting = logged.load(Relaxed).saturating_sub(written + dropped);
         let is_disabled = is_disabled.load(Acquire);
         if is_disabled || order.load(Acquire) == ABANDON {
@@ -254,11 +254,17 @@ impl Writer {
         }
         match guarded("the sink", || self.sink.write(&self.in_hand)) {
             Ok(()) => {
-                self.shared.written.fetch_add(self.in_hand.len() as u64, Relaxed);
+                // Who sees the number sees what the sink has done.
+                self.shared.written.fetch_add(self.in_hand.len() as u64, Release);
                 self.in_hand.clear();
                 self.failures = 0;
             }
-            Err(error) => self.failed(&error.to_string()),
+            Err(error) => {
+                // The error may be the user's as well.
+                let reason = guarded("the sink's error", || Ok(error.to_string()));
+                self.failed(&reason.unwrap_or_else(|panic| panic.to_string()));
+                discard(error);
+            }
         }
     }
 

@@ -222,8 +222,20 @@ fn a_sink_that_is_stuck_holds_up_neither_the_loop_nor_the_others_nor_the_end() {
 
 #[test]
 fn a_sink_that_fails_or_panics_is_disabled_after_as_many_times_as_it_may_and_the_others_go_on() {
-    let fails: [(Fail, &str); 2] =
-        [(|| Err(Error::msg("the disk is full")), "the disk is full"), (|| panic!("oh"), "the sink panicked: oh")];
+    /// Cannot even be told.
+    #[derive(Debug)]
+    struct Mute;
+    impl std::error::Error for Mute {}
+    impl std::fmt::Display for Mute {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no words")
+        }
+    }
+    let fails: [(Fail, &str); 3] = [
+        (|| Err(Error::msg("the disk is full")), "the disk is full"),
+        (|| panic!("oh"), "the sink panicked: oh"),
+        (|| Err(Error::other(Mute)), "the sink's error panicked: no words"),
+    ];
     for (fail, reason) in fails {
         let (failing, never) = Failing::new(fail, u32::MAX);
         let (other, seen) = Steps::new();
