@@ -82,14 +82,13 @@ pub fn fit<D: Images>(recipe: &Recipe, train: &Loader<D>, val: &Loader<impl Imag
             run.accuracy * 100.0,
             stats.consumer_wait_share() * 100.0,
         );
-        let mut metrics = Metrics::from([
+        let metrics = Metrics::from([
             ("epoch/number", f64::from(run.epoch)),
             ("epoch/train_loss", run.train_loss),
             ("epoch/val_accuracy", run.accuracy),
             ("epoch/images_per_second", per_second(images, time)),
             ("epoch/seconds", started.elapsed().as_secs_f64()),
         ]);
-        metrics.extend(stats);
         // Before the checkpoint: what is missing in the log then would never come.
         trainer.log_epoch(metrics);
         trainer.save(train.state()?)?;

@@ -40,7 +40,7 @@ use log::next_run;
 use model::Input;
 
 /// Where runs are logged, each in a directory of its own.
-const RUNS: &str = "target/runs";
+const RUNS: &str = "runs";
 
 /// Of the order, the augmentation, the weights and the dropout.
 const SEED: u64 = 0;
@@ -217,9 +217,14 @@ impl Settings {
             checkpoint,
             checkpoint_every,
             resume,
-            log: (!no_log).then(|| log.unwrap_or_else(|| next_run(Path::new(RUNS)))),
+            log: if no_log { None } else { log.or_else(default_log) },
         }))
     }
+}
+
+/// `None` where it cannot be made: nobody has asked for it.
+fn default_log() -> Option<PathBuf> {
+    next_run(Path::new(RUNS)).inspect_err(|error| eprintln!("there is no log: cannot make {RUNS}: {error}")).ok()
 }
 
 const USAGE: &str = "\
@@ -232,6 +237,6 @@ TRAIN and VAL have a directory of images for each class; DIR has MNIST's four ID
   --checkpoint DIR      keep a checkpoint there, a new one after each epoch
   --checkpoint-every N  and after every N batches
   --resume DIR          go on from the checkpoint there; new ones go there too, unless --checkpoint says otherwise
-  --log DIR             log there, for TensorBoard and as metrics.csv; target/runs/1, 2 and so on, unless said. With
+  --log DIR             log there, for TensorBoard and as metrics.csv; runs/1, runs/2 and so on, unless said. With
                         --resume it is continued, else it must not have another run
   --no-log              don't";

@@ -78,8 +78,8 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
             let is_due = self.recipe.checkpoint_every.is_some_and(|every| self.run.step.is_multiple_of(every));
             // Behind the last batch comes the one of the epoch.
             if is_due && number < self.batches {
+                self.flush_log();
                 self.run.loss_sum = self.finite(&loss_sum)?;
-                self.log.iter().for_each(Log::flush);
                 self.save(epoch.state())?;
             }
             bar.set_position(number);
@@ -94,6 +94,7 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
             ));
         }
         bar.finish_and_clear();
+        self.flush_log();
         self.run.train_loss = self.finite(&loss_sum)? / self.batches as f64;
         self.run.loss_sum = 0.0;
         self.run.epoch += 1;
@@ -149,6 +150,12 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
                 metrics.extend([("train/learning_rate", lr), ("train/loss_scale", scale)]);
                 metrics
             });
+        }
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush(self.run.step);
         }
     }
 

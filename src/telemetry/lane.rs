@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use crossbeam_queue::ArrayQueue;
 
-use super::{Record, Shutdown, Sink, SinkReport};
+use super::{Record, Shutdown, Sink, SinkReport, on_one_line, warn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{discard, guarded};
 
@@ -19,6 +19,10 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How much later each attempt to write the same records comes, at the most.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// At the end somebody waits.
+const FIRST_BACKOFF_AT_THE_END: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// What happens to a record that has no room in the queue of a sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +74,7 @@ const ABANDON: u8 = 2;
 impl Lane {
     pub(super) fn start(sink: Box<dyn Sink>, settings: Settings) -> Result<Self> {
         let shared = Arc::new(Shared {
-            name: sink.name().to_owned(),
+            name: on_one_line(sink.name()).into_owned(),
             alerts_only: sink.alerts_only(),
             queue: ArrayQueue::new(settings.capacity),
             overflow: settings.overflow,
@@ -90,6 +94,8 @@ impl Lane {
             in_hand: Vec::new(),
             failures: 0,
             due: later(settings.flush_interval),
+            is_draining: false,
+            is_flushing: false,
             _ends: ends,
         };
         let thread = thread::Builder::new().name(format!("sutler-{}", shared.name)).spawn(|| writer.run());
@@ -99,8 +105,12 @@ impl Lane {
         Ok(Lane { shared, thread: thread.thread().clone(), ended })
     }
 
+    pub(super) fn is_for_alerts_only(&self) -> bool {
+        self.shared.alerts_only
+    }
+
     pub(super) fn takes(&self, record: &Record) -> bool {
-        record.alert().is_some() || !self.shared.alerts_only
+        record.alert().is_some() || !self.is_for_alerts_only()
     }
 
     pub(super) fn push(&self, record: Record) {
@@ -189,6 +199,9 @@ struct Writer {
     failures: u32,
     /// When to write next.
     due: Instant,
+    is_draining: bool,
+    /// Whether somebody waits for what is in the queue.
+    is_flushing: bool,
     _ends: Sender<()>,
 }
 
@@ -200,14 +213,24 @@ impl Writer {
             if order == ABANDON {
                 break;
             }
-            let (now, is_retry) = (Instant::now(), !self.in_hand.is_empty());
             let is_wanted = self.shared.is_flush_wanted.swap(false, Acquire);
-            if now >= self.due || (!is_retry && (order == DRAIN || is_wanted || self.is_half_full())) {
+            let is_last_call = order == DRAIN && !self.is_draining;
+            self.is_draining = order == DRAIN;
+            self.is_flushing |= is_wanted;
+            // However long it was to wait after a failure.
+            if is_wanted || is_last_call {
+                self.due = Instant::now();
+            }
+            let is_fresh = self.in_hand.is_empty();
+            let is_urgent = is_fresh && (self.is_draining || self.is_flushing || self.is_half_full());
+            let now = Instant::now();
+            if is_urgent || now >= self.due {
                 self.write();
-            } else if is_retry || order == RUN {
+                self.is_flushing &= !is_fresh;
+            } else {
                 thread::park_timeout((self.due - now).min(POLL));
             }
-            if order == DRAIN && self.in_hand.is_empty() && self.shared.queue.is_empty() {
+            if self.is_draining && self.in_hand.is_empty() && self.shared.queue.is_empty() {
                 break;
             }
         }
@@ -241,13 +264,17 @@ impl Writer {
 
     fn failed(&mut self, reason: &str) {
         let Shared { name, is_disabled, last_error, .. } = &*self.shared;
-        self.failures += 1;
-        let backoff = self.settings.flush_interval.saturating_mul(1 << (self.failures - 1).min(16));
-        self.due = later(backoff.min(LONGEST_BACKOFF.max(self.settings.flush_interval)));
+        let Settings { flush_interval, max_failures, .. } = self.settings;
+        self.failures = self.failures.saturating_add(1);
+        let (first, longest) = match self.is_draining {
+            true => (FIRST_BACKOFF_AT_THE_END.min(flush_interval), LONGEST_BACKOFF_AT_THE_END),
+            false => (flush_interval, LONGEST_BACKOFF.max(flush_interval)),
+        };
+        self.due = later(first.saturating_mul(1 << (self.failures - 1).min(16)).min(longest));
         *last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        if self.failures == self.settings.max_failures {
-            eprintln!("sutler: telemetry goes on without {name}, which has failed {} times: {reason}", self.failures);
+        if self.failures >= max_failures && !self.is_draining {
             is_disabled.store(true, Release);
+            warn(format_args!("telemetry goes on without {name}, which has failed {max_failures} times: {reason}"));
         }
     }
 }

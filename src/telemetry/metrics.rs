@@ -68,19 +68,20 @@ impl<N: Into<Cow<'static, str>>, V: Into<Value>> From<Vec<(N, V)>> for Metrics {
     }
 }
 
-/// What a loader did: `loader/samples_per_second`, `loader/wait` (the share of the time that the consumer has waited),
-/// `loader/ready` and `loader/ahead` (how many batches were ready, and ready or in the making, when one was asked for),
-/// and `loader/errors`. Of a part of a run with [`Stats::since`].
+/// What a loader did: `loader/samples_per_second` (loaded, for whoever waits or ahead of time), `loader/wait_share` (of the
+/// time, spent waiting for a batch), `loader/ready` and `loader/ahead` (how many batches were ready, and ready or in the
+/// making, when one was asked for), `loader/errors` and `loader/bad_samples`. Of a part of a run with [`Stats::since`].
 impl From<&Stats> for Metrics {
     fn from(stats: &Stats) -> Self {
-        let share = |a: f64, of: f64| if of > 0.0 { a / of } else { 0.0 };
-        let (seconds, calls) = (stats.epoch_time.as_secs_f64(), (stats.batches + stats.errors) as f64);
+        let per = |a: f64, of: f64| if of > 0.0 { a / of } else { 0.0 };
+        let calls = (stats.batches + stats.errors) as f64;
         Metrics::from([
-            ("loader/samples_per_second", share(stats.samples as f64, seconds)),
-            ("loader/wait", share(stats.consumer_wait.as_secs_f64(), seconds)),
-            ("loader/ready", share(stats.queue_ready as f64, calls)),
-            ("loader/ahead", share(stats.queue_ahead as f64, calls)),
+            ("loader/samples_per_second", per(stats.samples as f64, stats.epoch_time.as_secs_f64())),
+            ("loader/wait_share", stats.consumer_wait_share()),
+            ("loader/ready", per(stats.queue_ready as f64, calls)),
+            ("loader/ahead", per(stats.queue_ahead as f64, calls)),
             ("loader/errors", stats.errors as f64),
+            ("loader/bad_samples", stats.bad_samples as f64),
         ])
     }
 }
@@ -101,7 +102,7 @@ macro_rules! scalars {
     )*};
 }
 
-scalars!(f64, f32, u64, u32, usize, i64, i32);
+scalars!(f64, f32, u64, u32, u16, u8, usize, i64, i32, i16, i8, isize);
 
 impl From<&'static str> for Value {
     fn from(text: &'static str) -> Self {

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod append;
 mod csv;
 mod histogram;
 mod lane;
@@ -34,6 +35,7 @@ mod webhook;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,9 +57,10 @@ use lane::Lane;
 
 /// Takes what a training loop logs to its sinks, each on a thread beside it.
 ///
-/// Dropped, it drains for as long as [`drain_on_drop`](TelemetryBuilder::drain_on_drop) says (five seconds). A process
-/// that ends without that, by a signal or `std::process::exit`, loses at most what was logged since the last
-/// [`flush_interval`](TelemetryBuilder::flush_interval).
+/// Dropped, it drains for as long as [`drain_on_drop`](TelemetryBuilder::drain_on_drop) says (five seconds), and says on
+/// stderr what was not written. A process that ends without that loses what was not written yet, a
+/// [`flush_interval`](TelemetryBuilder::flush_interval) or so: by a signal, by `std::process::exit`, or with a `Telemetry`
+/// in a `static`, which nobody drops.
 #[derive(Debug)]
 pub struct Telemetry {
     lanes: Vec<Lane>,
@@ -69,7 +72,7 @@ pub struct Telemetry {
 pub enum Shutdown {
     /// Write what was logged, for as long as this at the most. A sink that is not through by then is left to itself.
     Drain(Duration),
-    /// At once: what is still queued is dropped, and counted so.
+    /// At once: what is not written is counted as dropped. A sink may still write what it has in hand.
     Abandon,
 }
 
@@ -93,9 +96,11 @@ impl Telemetry {
         self.push(Record::new(step, metrics.into(), None));
     }
 
-    /// Logs something that a person should hear of. A `Webhook` (feature `webhook`) posts it; other sinks note it.
+    /// Logs something that a person should hear of. A `Webhook` (feature `webhook`) posts it, at once; other sinks note
+    /// it.
     pub fn alert(&self, step: u64, text: impl Into<Cow<'static, str>>) {
         self.push(Record::new(step, Metrics::default(), Some(text.into())));
+        self.lanes.iter().filter(|lane| lane.is_for_alerts_only()).for_each(Lane::flush);
     }
 
     fn push(&self, record: Record) {
@@ -104,8 +109,8 @@ impl Telemetry {
         }
     }
 
-    /// Has what was logged so far written at once, and waits for it, as long as this at the most: before a checkpoint,
-    /// say, so that the log is not behind it.
+    /// Has what this thread has logged written at once, and waits for it, as long as this at the most: before a
+    /// checkpoint, say, so that the log is not behind it.
     pub fn flush(&self, timeout: Duration) -> Report {
         let logged: Vec<u64> = self.lanes.iter().map(|lane| lane.report().logged).collect();
         self.lanes.iter().for_each(Lane::flush);
@@ -143,7 +148,11 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        self.end(Shutdown::Drain(self.drain_on_drop));
+        let report = self.end(Shutdown::Drain(self.drain_on_drop));
+        // Of those that are disabled it was said already.
+        for sink in report.sinks.iter().filter(|sink| sink.written < sink.logged && !sink.is_disabled) {
+            warn(format_args!("telemetry ends: {sink}"));
+        }
     }
 }
 
@@ -171,7 +180,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// How many records may wait for each sink (default: 4096).
+    /// How many records may wait for each sink, however large they are (default: 4096).
     pub fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;
         self
@@ -190,7 +199,7 @@ impl TelemetryBuilder {
     }
 
     /// After how many failures in a row a sink is disabled (default: 5). Until then what it could not write is tried
-    /// again, a flush interval later, then two, then four.
+    /// again, a flush interval later, then two, then four. At the end there is no such limit but the time to drain.
     pub fn max_failures(mut self, failures: u32) -> Self {
         self.max_failures = failures;
         self
@@ -206,12 +215,15 @@ impl TelemetryBuilder {
     ///
     /// # Errors
     ///
-    /// If `capacity` or `max_failures` is 0, or the system refuses to start a thread.
+    /// If `capacity` or `max_failures` is 0, `capacity` is beyond 2^24, or the system refuses to start a thread.
     pub fn start(self) -> Result<Telemetry> {
         for (name, value) in [("capacity", self.capacity), ("max_failures", self.max_failures as usize)] {
             if value == 0 {
                 return Err(Error::new(ErrorKind::Config, format!("{name} must be at least 1")));
             }
+        }
+        if self.capacity > 1 << 24 {
+            return Err(Error::new(ErrorKind::Config, "capacity must be at most 16777216"));
         }
         // Those that were started before one that cannot be end when this is dropped.
         let mut telemetry = Telemetry { lanes: Vec::new(), drain_on_drop: self.drain_on_drop };
@@ -226,4 +238,14 @@ impl TelemetryBuilder {
         }
         Ok(telemetry)
     }
+}
+
+/// So that a line stays one, of a file or on a terminal.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text.into() }
+}
+
+/// Says something on stderr. That nobody may be there to hear it is no reason to panic.
+fn warn(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "sutler: {text}");
 }

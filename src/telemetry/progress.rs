@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::{Record, Sink};
+use super::{Record, Sink, on_one_line};
 use crate::error::Result;
 
 /// Shows the step and the latest number of each name: on a terminal in a line that changes, elsewhere in a line now and
@@ -18,6 +18,12 @@ pub struct Progress {
     numbers: Vec<(String, f64)>,
     is_new: bool,
 }
+
+/// A terminal's line, from its start.
+const CLEAR: &str = "\r\x1b[K";
+/// What does not fit on it is left out: on two lines, only the second could be cleared.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 impl Progress {
     /// On stderr: at each flush if it is a terminal, else every ten seconds.
@@ -49,10 +55,10 @@ impl Progress {
     fn show(&mut self) -> io::Result<()> {
         let mut line = format!("step {}", self.step);
         for (name, number) in &self.numbers {
-            let _ = write!(line, "  {name} {}", short(*number));
+            let _ = write!(line, "  {} {}", on_one_line(name), short(*number));
         }
         match self.is_terminal {
-            true => write!(self.out, "\r\x1b[K{line}")?,
+            true => write!(self.out, "{CLEAR}{NO_WRAP}{line}{WRAP}")?,
             false => writeln!(self.out, "{line}")?,
         }
         self.shown = Some(Instant::now());
@@ -76,8 +82,8 @@ impl Sink for Progress {
                 }
             }
             if let Some(alert) = record.alert() {
-                let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
-                writeln!(self.out, "{clear}step {}: {alert}", record.step())?;
+                let clear = if self.is_terminal { CLEAR } else { "" };
+                writeln!(self.out, "{clear}step {}: {}", record.step(), on_one_line(alert))?;
             }
             self.is_new = true;
         }

@@ -20,7 +20,7 @@ pub struct SinkReport {
     pub logged: u64,
     /// How many it has written.
     pub written: u64,
-    /// How many had no room in its queue, or were left when it was disabled or the telemetry ended.
+    /// How many had no room in its queue, or were not written when it was disabled or the telemetry ended.
     pub dropped: u64,
     /// How many are in its queue or its hands.
     pub waiting: u64,

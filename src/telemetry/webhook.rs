@@ -8,14 +8,17 @@ use serde_json::Value as Json;
 use ureq::Agent;
 use ureq::http::header::RETRY_AFTER;
 
-use super::{Record, Sink};
+use super::{Record, Sink, warn};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Posts alerts ([`Telemetry::alert`](super::Telemetry::alert)) as JSON to a URL: to a robot of Slack, Feishu or WeCom,
 /// or to anything else that takes a POST.
 ///
-/// Alerts that come between two posts go into one. A post that fails is tried again, later and later. A URL like these
-/// is a secret, so it stands in no error, no warning and no `Debug`.
+/// Alerts that come between two posts go into one. A post that fails is tried again, later and later. One whose content is
+/// refused is left out, with a warning.
+///
+/// A URL like these is a secret, so it stands in no error, no warning and no `Debug`. (The HTTP client, ureq, logs
+/// requests at the level `trace`, as they are: a logger for all should leave out `ureq` and `ureq_proto` there.)
 pub struct Webhook {
     url: String,
     body: Json,
@@ -32,14 +35,16 @@ pub struct Webhook {
 
 /// Why a post failed.
 enum Refusal {
-    /// It would fail again.
+    /// Whatever is posted would fail.
     Final(String),
-    /// It may not, after so long, if the server says how long.
+    /// What was posted would fail again.
+    Content(String),
+    /// It may go through after so long, if the server says how long.
     Passing(String, Option<Duration>),
 }
 
-/// In bytes. WeCom takes 2048, the others more.
-const LONGEST_MESSAGE: usize = 2000;
+/// In bytes, with what the template has around it. WeCom takes as much, the others more.
+const LONGEST_TEXT: usize = 2048;
 
 /// What WeCom and Feishu answer to those who post too often.
 const TOO_OFTEN: [i64; 3] = [45009, 9499, 11232];
@@ -64,17 +69,11 @@ impl Webhook {
     /// If the URL is not one of http or https, or the body is not JSON or has no `{{message}}`.
     pub fn new(url: impl Into<String>, body: &str) -> Result<Self> {
         let url = url.into();
-        let refused = |problem: &str| Error::new(ErrorKind::Config, problem);
         let is_http = url.parse().is_ok_and(|uri: ureq::http::Uri| {
             uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
         });
         if !is_http {
-            return Err(refused("a webhook's URL must be one of http or https"));
-        }
-        let body: Json = serde_json::from_str(body)
-            .map_err(|source| refused("a webhook's body must be JSON").with_source(source))?;
-        if !strings(&body).any(|text| text.contains("{{message}}")) {
-            return Err(refused("a webhook's body needs {{message}} in one of its strings"));
+            return Err(Error::new(ErrorKind::Config, "a webhook's URL must be one of http or https"));
         }
         let agent = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(10)))
@@ -83,9 +82,9 @@ impl Webhook {
             .max_redirects_will_error(false)
             .user_agent(concat!("sutler/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Webhook {
+        let webhook = Webhook {
             url,
-            body,
+            body: Json::Null,
             code: None,
             agent: agent.into(),
             min_interval: Duration::from_secs(3),
@@ -93,7 +92,21 @@ impl Webhook {
             backoff: Duration::from_secs(1),
             last_post: None,
             posted: 0,
-        })
+        };
+        webhook.body(body)
+    }
+
+    /// Posts another body than the robot's usual one: to mention somebody, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Webhook::new).
+    pub fn body(mut self, body: &str) -> Result<Self> {
+        let refused = |problem: &str| Error::new(ErrorKind::Config, problem);
+        self.body = serde_json::from_str(body)
+            .map_err(|source| refused("a webhook's body must be JSON").with_source(source))?;
+        let has_message = strings(&self.body).any(|text| text.contains("{{message}}"));
+        if has_message { Ok(self) } else { Err(refused("a webhook's body needs {{message}} in one of its strings")) }
     }
 
     /// An incoming webhook of Slack.
@@ -133,7 +146,7 @@ impl Webhook {
 
     /// How often a post that failed is tried again before it counts as a failure of the sink (default: four times), and
     /// how long to wait before the first of these (default: a second; each time twice as long). Where a server says
-    /// `Retry-After`, that counts, up to a minute. What a server refuses for good is not tried again.
+    /// `Retry-After`, that counts, up to a minute.
     pub fn retries(mut self, retries: u32, backoff: Duration) -> Self {
         self.retries = retries;
         self.backoff = backoff;
@@ -157,6 +170,10 @@ impl Webhook {
                     thread::sleep(after.unwrap_or(backoff).min(LONGEST_WAIT));
                     backoff = backoff.saturating_mul(2);
                 }
+                Err(Refusal::Content(problem)) => {
+                    warn(format_args!("an alert is left out: {problem}"));
+                    break;
+                }
                 Err(Refusal::Final(problem) | Refusal::Passing(problem, _)) => {
                     return Err(Error::new(ErrorKind::Io, problem));
                 }
@@ -174,19 +191,22 @@ impl Webhook {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
             let code = serde_json::from_str(&text).ok().and_then(|answer: Json| answer.get(name)?.as_i64());
             return match code {
-                None | Some(0) => Ok(()),
+                Some(0) => Ok(()),
+                // A gateway in between, perhaps.
+                None => Err(Refusal::Passing("the webhook's server does not answer as the robot would".into(), None)),
                 Some(code) if TOO_OFTEN.contains(&code) => {
                     Err(Refusal::Passing(format!("the robot says {code}"), None))
                 }
-                Some(code) => Err(Refusal::Final(format!("the robot refuses what is posted: {code}"))),
+                Some(code) => Err(Refusal::Content(format!("the robot refuses it: {code}"))),
             };
         }
         let problem = format!("the webhook's server answers {status}");
-        if !(status.is_server_error() || [408, 429].contains(&status.as_u16())) {
-            return Err(Refusal::Final(problem));
-        }
         let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Err(Refusal::Passing(problem, after.map(Duration::from_secs)))
+        Err(match status.as_u16() {
+            400 | 413 | 422 => Refusal::Content(problem),
+            408 | 429 | 500.. => Refusal::Passing(problem, after.map(Duration::from_secs)),
+            _ => Refusal::Final(problem),
+        })
     }
 }
 
@@ -221,18 +241,18 @@ fn fill(json: &mut Json, step: u64, message: &str) {
     }
 }
 
-/// As many of the alerts as go into one message, and how many they are.
-fn message(alerts: &[(u64, &str)]) -> (String, usize) {
+/// As many of the alerts as go into a message of so many bytes, but one at least; and how many they are.
+fn message(alerts: &[(u64, &str)], longest: usize) -> (String, usize) {
     let (mut message, mut count) = (String::new(), 0);
     for (step, text) in alerts {
         let line = format!("step {step}: {text}");
-        if count > 0 && message.len() + 1 + line.len() > LONGEST_MESSAGE {
+        if count > 0 && message.len() + 1 + line.len() > longest {
             break;
         }
         if count > 0 {
             message.push('\n');
         }
-        let end = (0..=line.len().min(LONGEST_MESSAGE)).rfind(|&at| line.is_char_boundary(at));
+        let end = (0..=line.len().min(longest)).rfind(|&at| line.is_char_boundary(at));
         message.push_str(&line[..end.unwrap_or(0)]);
         count += 1;
     }
@@ -247,9 +267,10 @@ impl Sink for Webhook {
     fn write(&mut self, records: &[Record]) -> Result<()> {
         let alerts: Vec<(u64, &str)> =
             records.iter().filter_map(|record| Some((record.step(), record.alert()?))).collect();
+        let longest = LONGEST_TEXT.saturating_sub(strings(&self.body).map(str::len).max().unwrap_or(0));
         while self.posted < alerts.len() {
             let rest = &alerts[self.posted..];
-            let (message, count) = message(rest);
+            let (message, count) = message(rest, longest);
             self.post(rest[0].0, &message)?;
             self.posted += count;
         }

@@ -273,6 +273,28 @@ fn a_flush_waits_until_what_was_logged_is_written_and_no_longer_than_it_is_told(
 }
 
 #[test]
+fn what_waits_for_another_attempt_does_not_wait_at_a_flush_or_at_the_end() {
+    // Each failure would put the next attempt off by an hour or more.
+    let hour = Duration::from_secs(3600);
+    let (failing, seen) = Failing::new(|| Err(Error::msg("not now")), 2);
+    let telemetry = Telemetry::builder().sink(failing).flush_interval(hour).max_failures(3).start().unwrap();
+    log(&telemetry, 0..3);
+    assert_eq!(counts(&telemetry.flush(Duration::from_millis(50)).sinks[0]), [0, 0, 3]);
+    log(&telemetry, 3..5);
+    assert_eq!(counts(&telemetry.flush(Duration::from_millis(50)).sinks[0]), [0, 0, 5]);
+    // What is in hand, and what came behind it.
+    assert!(telemetry.flush(PATIENCE).is_complete());
+    assert_eq!(steps(&seen), [0, 1, 2, 3, 4]);
+
+    // At the end it is tried as long as there is time, however often it fails.
+    let (failing, seen) = Failing::new(|| Err(Error::msg("not now")), 6);
+    let telemetry = Telemetry::builder().sink(failing).flush_interval(hour).max_failures(2).start().unwrap();
+    log(&telemetry, 0..3);
+    assert!(telemetry.shutdown(Shutdown::Drain(PATIENCE)).is_complete());
+    assert_eq!(steps(&seen), [0, 1, 2]);
+}
+
+#[test]
 fn what_was_accepted_is_written_when_it_is_dropped_and_not_when_it_is_abandoned() {
     let (sink, seen) = Steps::new();
     let telemetry = Telemetry::builder().sink(sink).start().unwrap();
@@ -321,6 +343,36 @@ fn a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1 + 1000);
 }
 
+/// The test below, in a process of its own whose stderr has no room.
+const UNHEARD: &str = "SUTLER_TELEMETRY_UNHEARD";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_warning_that_nobody_can_be_given_holds_nobody_up() {
+    if std::env::var_os(UNHEARD).is_some() {
+        let (failing, _) = Failing::new(|| Err(Error::msg("no")), u32::MAX);
+        let builder = prompt().sink(failing).max_failures(1).capacity(4).overflow(Overflow::Block);
+        let telemetry = builder.start().unwrap();
+        log(&telemetry, 0..100);
+        assert!(telemetry.report().sinks[0].is_disabled);
+        let (stuck, ..) = Steps::held();
+        let telemetry = prompt().sink(stuck).drain_on_drop(Duration::ZERO).start().unwrap();
+        log(&telemetry, 0..1);
+        return; // which warns as well
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_warning_that_nobody_can_be_given_holds_nobody_up"])
+        .env(UNHEARD, "")
+        .stdout(std::process::Stdio::null())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    let ended = eventually(|| process.try_wait().unwrap().is_some());
+    process.kill().unwrap();
+    assert!(ended && process.wait().unwrap().success());
+}
+
 /// Takes alerts alone.
 struct Alerts(Seen);
 
@@ -358,6 +410,8 @@ fn settings_that_make_no_sense_are_refused() {
     assert_eq!(error.to_string(), "capacity must be at least 1");
     let error = Telemetry::builder().max_failures(0).start().unwrap_err();
     assert_eq!(error.to_string(), "max_failures must be at least 1");
+    let error = Telemetry::builder().capacity(usize::MAX).start().unwrap_err();
+    assert_eq!(error.to_string(), "capacity must be at most 16777216");
     // Without a sink nothing is wrong, and nothing is done.
     log(&Telemetry::builder().start().unwrap(), 0..1);
 }

@@ -32,13 +32,13 @@ impl Screen {
 fn the_latest_of_each_number_is_in_a_line_and_alerts_have_their_own() {
     for (is_terminal, expected) in [
         (false, "step 1: stop\nstep 2  loss 0.1235  images/s 1235  lr 1.000e-4\n"),
-        (true, "\r\x1b[Kstep 1: stop\n\r\x1b[Kstep 2  loss 0.1235  images/s 1235  lr 1.000e-4\n"),
+        (true, "\r\x1b[Kstep 1: stop\n\r\x1b[K\x1b[?7lstep 2  loss 0.1235  images/s 1235  lr 1.000e-4\x1b[?7h\n"),
     ] {
         let screen = Screen::default();
         let sink = Progress::to(screen.clone(), is_terminal);
         let telemetry = Telemetry::builder().sink(sink).flush_interval(PATIENCE).start().unwrap();
         telemetry.log(0, [("loss", 0.5), ("images/s", 1234.5678), ("lr", 1e-4)]);
-        telemetry.alert(1, "stop");
+        telemetry.alert(1, "stop".to_owned());
         telemetry.log(2, [("loss", 0.123_456)]);
         assert!(telemetry.shutdown(Shutdown::Drain(PATIENCE)).is_complete());
         assert_eq!(screen.text(), expected);

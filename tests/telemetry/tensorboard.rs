@@ -1,6 +1,6 @@
 //! Event files, as TensorBoard itself reads them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,9 +18,14 @@ fn python() -> Option<String> {
     let has_it = Command::new(&python).args(["-c", "import tensorboard"]).stderr(Stdio::null()).status();
     let is_there = has_it.is_ok_and(|status| status.success());
     if !is_there {
-        eprintln!("skipped: there is no TensorBoard to read event files with (pip install tensorboard)");
+        say("skipped: there is no TensorBoard to read event files with (pip install tensorboard)");
     }
     is_there.then_some(python)
+}
+
+/// Also where tests pass, whose output cargo keeps to itself.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Logs into a run and ends.
@@ -174,7 +179,7 @@ impl Drop for Server {
 fn tensorboards_page_shows_what_was_logged() {
     let Some(python) = python() else { return };
     if Command::new("chromium").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no chromium to look at TensorBoard's page with");
+        say("skipped: there is no chromium to look at TensorBoard's page with");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -4,12 +4,12 @@ mod event;
 mod frame;
 mod message;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::append::Appended;
 use super::{Record, Sink};
 use crate::error::{Error, Result};
 use frame::frame;
@@ -22,7 +22,7 @@ use frame::frame;
 #[derive(Debug)]
 pub struct TensorBoard {
     path: PathBuf,
-    file: File,
+    file: Appended,
 }
 
 impl TensorBoard {
@@ -43,11 +43,11 @@ impl TensorBoard {
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-        // Several files of one second have their own numbers, and so the order in which they were made.
+        // The files of a process are read in the order in which they were made, also those of one second.
         let number = FILES.fetch_add(1, Relaxed);
-        let name = format!("events.out.tfevents.{seconds:010}.{host}.{}.{number}", std::process::id());
+        let name = format!("events.out.tfevents.{seconds:010}.{host}.{}.{number:06}", std::process::id());
         let path = run.join(name);
-        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let file = Appended::open(&path)?;
         let mut board = TensorBoard { path, file };
         board.append(&frame(&event::version(now)))?;
         Ok(board)
@@ -72,13 +72,8 @@ impl TensorBoard {
         &self.path
     }
 
-    /// Appends events, all or none of them.
     fn append(&mut self, events: &[u8]) -> Result<()> {
-        let write = |file: &mut File| {
-            let end = file.metadata()?.len();
-            file.write_all(events).or_else(|error| file.set_len(end).and(Err(error)))
-        };
-        write(&mut self.file).map_err(|error| Error::from(error).with_path(&self.path))
+        self.file.append(events).map_err(|error| Error::from(error).with_path(&self.path))
     }
 }
 
