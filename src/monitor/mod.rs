@@ -162,7 +162,7 @@ impl<T> Monitor<T> {
         (0..queue.len()).map_while(|_| queue.pop()).collect()
     }
 
-    /// How many ticks were left out, because the task was still at an earlier one.
+    /// How many ticks were left out, because the task was still at an earlier one; counted when that ends.
     pub fn missed(&self) -> u64 {
         self.shared.latest().missed
     }

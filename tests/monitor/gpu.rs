@@ -266,12 +266,15 @@ fn fake_nvml(folder: &Path) -> Result<(), String> {
     output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Runs a test with the fake NVML, which shows so many GPUs, and with no `nvidia-smi`.
-fn with_nvml(test: &str, gpus: &str, run: impl FnOnce()) {
+/// Runs a test with the fake NVML, which shows so many GPUs, and with this `nvidia-smi` or none.
+fn with_nvml(test: &str, gpus: &str, smi: Option<&str>, run: impl FnOnce()) {
     if !cfg!(target_os = "linux") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    if let Some(script) = smi {
+        fake_smi(folder.path(), script);
+    }
     // Built by the outer process alone: the inner one has no compiler on its path.
     if std::env::var_os("FAKE_GPUS").is_none()
         && let Err(why) = fake_nvml(folder.path())
@@ -289,7 +292,9 @@ fn with_nvml(test: &str, gpus: &str, run: impl FnOnce()) {
 
 #[test]
 fn nvml_is_asked_first_and_what_it_does_not_tell_is_none() {
-    with_nvml("nvml_is_asked_first_and_what_it_does_not_tell_is_none", "3", || {
+    let smi = Some(r#"echo "0, A, 1, 2, 3, 4""#);
+    with_nvml("nvml_is_asked_first_and_what_it_does_not_tell_is_none", "3", smi, || {
+        assert_eq!(Gpu::nvidia_smi(SOON).unwrap().source(), GpuSource::NvidiaSmi, "which is there as well");
         let mut gpu = Gpu::open().unwrap();
         assert_eq!(gpu.source(), GpuSource::Nvml);
         let expected = [
@@ -311,7 +316,7 @@ fn nvml_is_asked_first_and_what_it_does_not_tell_is_none() {
 
 #[test]
 fn nvml_without_a_gpu_is_none() {
-    with_nvml("nvml_without_a_gpu_is_none", "0", || {
+    with_nvml("nvml_without_a_gpu_is_none", "0", None, || {
         let text = Gpu::open().unwrap_err().to_string();
         assert!(text.starts_with("no GPU: neither NVML (NVML shows none) nor nvidia-smi (cannot start"), "{text}");
     });
@@ -319,7 +324,7 @@ fn nvml_without_a_gpu_is_none() {
 
 #[test]
 fn a_driver_that_is_not_loaded_is_told() {
-    with_nvml("a_driver_that_is_not_loaded_is_told", "no driver", || {
+    with_nvml("a_driver_that_is_not_loaded_is_told", "no driver", None, || {
         let text = Gpu::nvml().unwrap_err().to_string();
         assert_eq!(text, "NVML cannot be used: NVIDIA driver is not loaded");
     });
@@ -327,7 +332,7 @@ fn a_driver_that_is_not_loaded_is_told() {
 
 #[test]
 fn an_nvml_that_hangs_holds_up_nobody() {
-    with_nvml("an_nvml_that_hangs_holds_up_nobody", "1, hanging", || {
+    with_nvml("an_nvml_that_hangs_holds_up_nobody", "1, hanging", None, || {
         let monitor = Monitor::every(MS, Gpu::nvml().unwrap()).start().unwrap();
         std::thread::sleep(100 * MS);
         let began = Instant::now();

@@ -114,17 +114,20 @@ fn the_limit_of_open_files_stays_as_it_is() {
         |_| {},
         || {
             let limit = || {
-                let limits = fs::read_to_string("/proc/self/limits").unwrap();
-                limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned()
+                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                // SAFETY: it writes one `rlimit`, which is there.
+                assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+                limit
             };
-            let shell = |command: &str| std::process::Command::new("sh").args(["-c", command]).output().unwrap().stdout;
-            let before = (limit(), shell("ulimit -n"));
+            let lower = libc::rlimit { rlim_cur: limit().rlim_cur - 1, ..limit() };
+            // SAFETY: it reads one `rlimit`, which is there.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const lower) }, 0);
             let disk = Disk::of(".").unwrap();
             let (host, disk) = (Monitor::every(MS, Host::new()), Monitor::every(MS, disk));
             let (host, disk) = (host.start().unwrap(), disk.start().unwrap());
             until("two readings", || host.latest().filter(|reading| reading.tick > 0));
             until("two readings", || disk.latest().filter(|reading| reading.tick > 0));
-            assert_eq!((limit(), shell("ulimit -n")), before);
+            assert_eq!((limit().rlim_cur, limit().rlim_max), (lower.rlim_cur, lower.rlim_max));
         },
     );
 }
@@ -138,19 +141,29 @@ fn what_this_process_writes_to_storage_is_counted() {
         |_| {},
         || {
             let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let ([first, last], time) = before_and_after(Disk::of(folder.path()).unwrap(), || {
-                let mut file = fs::File::create(folder.path().join("file")).unwrap();
-                file.write_all(&vec![7; SIZE as usize]).unwrap();
-                file.sync_all().unwrap();
-            });
+            let mut disk = Disk::of(folder.path()).unwrap();
+            let begun = Instant::now();
+            let first = read(&mut disk);
+            let mut file = fs::File::create(folder.path().join("file")).unwrap();
+            file.write_all(&vec![7; SIZE as usize]).unwrap();
+            file.sync_all().unwrap();
+            let last = read(&mut disk);
+            let (longest, between) = (begun.elapsed(), Instant::now());
+            thread::sleep(50 * MS);
+            let (idle, longest_idle) = (read(&mut disk), between.elapsed());
+
             assert_eq!((first.read_per_second, first.written_per_second), (None, None));
             assert!(last.free > 0 && last.free <= last.total, "{last:?}");
-            // A file system in memory writes nothing to storage.
-            if last.written_per_second.is_some_and(|rate| rate > 0.0) {
-                let whole = last.written_per_second.unwrap() * time.end().as_secs_f64();
-                assert!(whole >= SIZE as f64, "{whole}");
-            } else {
-                println!("skipped: what is written here is not counted ({last:?})");
+            match last.written_per_second {
+                Some(rate) if rate > 0.0 => {
+                    // What is written below it, and for its own sake, counts as well.
+                    let written = rate * longest.as_secs_f64();
+                    assert!(written >= SIZE as f64, "{written}");
+                    let written = idle.written_per_second.unwrap() * longest_idle.as_secs_f64();
+                    assert!(written < (SIZE / 2) as f64, "{written}: nothing was written since");
+                }
+                // A file system in memory writes nothing to storage.
+                _ => println!("skipped: what is written here is not counted ({last:?})"),
             }
         },
     );
