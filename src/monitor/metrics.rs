@@ -57,14 +57,14 @@ impl From<&DiskReading> for Metrics {
 }
 
 /// `throughput/batches_per_second`, `throughput/samples_per_second`, `throughput/bytes_per_second`, and from 0 to 1
-/// `throughput/wait`, `throughput/worker_utilization` and `throughput/queue_occupancy`.
+/// `throughput/wait_share`, `throughput/worker_utilization` and `throughput/queue_occupancy`.
 impl From<&ThroughputReading> for Metrics {
     fn from(loader: &ThroughputReading) -> Self {
         told([
             ("throughput/batches_per_second", loader.batches_per_second),
             ("throughput/samples_per_second", loader.samples_per_second),
             ("throughput/bytes_per_second", loader.bytes_per_second),
-            ("throughput/wait", loader.consumer_wait_share),
+            ("throughput/wait_share", loader.consumer_wait_share),
             ("throughput/worker_utilization", loader.worker_utilization),
             ("throughput/queue_occupancy", loader.queue_occupancy),
         ])
@@ -145,7 +145,7 @@ mod tests {
             ("throughput/batches_per_second", 1.0),
             ("throughput/samples_per_second", 2.0),
             ("throughput/bytes_per_second", 3.0),
-            ("throughput/wait", 0.4),
+            ("throughput/wait_share", 0.4),
             ("throughput/worker_utilization", 0.5),
             ("throughput/queue_occupancy", 0.6),
         ];
