@@ -36,7 +36,7 @@ SUTLER_TENSORBOARD=$(scripts/tensorboard.sh) || SUTLER_TENSORBOARD=python3
 export SUTLER_TENSORBOARD
 
 all=--all-features
-scripts/turbojpeg.sh || all="--features dlpack,monitor,serde,tch,webhook"
+scripts/turbojpeg.sh || all="--features dlpack,monitor,serde,serve,tch,webhook"
 for features in "" "--no-default-features" "--no-default-features --features dlpack,serde,tch" "$all"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings
