@@ -37,8 +37,8 @@ pub struct HostReading {
     pub resident: Option<u64>,
     /// How many processors the machine has, as threads.
     pub processors: usize,
-    /// How busy they were since the last reading, from 0 to 1; `None` in the first. It is measured over a fifth of a second at
-    /// least.
+    /// How busy they were since the last reading, from 0 to 1; `None` in the first. It is measured over a fifth of a
+    /// second at least.
     pub cpu: Option<f64>,
     /// The share of them that this process had since the last reading, from 0 to 1; `None` in the first.
     pub process_cpu: Option<f64>,

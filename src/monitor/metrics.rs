@@ -3,8 +3,8 @@
 use super::{DiskReading, GpuReading, HostReading, ThroughputReading};
 use crate::telemetry::Metrics;
 
-/// `gpu/0/memory_used` and `gpu/0/memory_total` in bytes, `gpu/0/utilization` from 0 to 1, `gpu/0/temperature` in °C, by the
-/// GPU's number.
+/// `gpu/0/memory_used` and `gpu/0/memory_total` in bytes, `gpu/0/utilization` from 0 to 1, `gpu/0/temperature` in °C,
+/// by the GPU's number.
 impl From<&GpuReading> for Metrics {
     fn from(gpu: &GpuReading) -> Self {
         let &GpuReading { index, memory_used, memory_total, utilization, temperature, .. } = gpu;
@@ -27,8 +27,8 @@ impl From<&Vec<GpuReading>> for Metrics {
     }
 }
 
-/// `host/memory_total`, `host/memory_available`, `host/memory_used`, `host/swap_total`, `host/swap_used` and `host/resident` in
-/// bytes, `host/cpu` and `host/process_cpu` from 0 to 1.
+/// `host/memory_total`, `host/memory_available`, `host/memory_used`, `host/swap_total`, `host/swap_used` and
+/// `host/resident` in bytes, `host/cpu` and `host/process_cpu` from 0 to 1.
 impl From<&HostReading> for Metrics {
     fn from(host: &HostReading) -> Self {
         told([

@@ -59,8 +59,8 @@
 //!
 //! * Ticks are at the start and whole intervals after it. They do not drift. A tick that passes while the task is
 //!   still at the one before is left out and [counted](Monitor::missed); a task never runs twice at once.
-//! * The training loop does not notice a task that is slow, fails, panics or hangs, except by readings that do not come.
-//!   It waits for none, also where it stops the monitor.
+//! * The training loop does not notice a task that is slow, fails, panics or hangs, except by readings that do not
+//!   come. It waits for none, also where it stops the monitor.
 //! * After [`Monitor::stop`], or the drop of the monitor, no further reading appears.
 //! * Of the history, as much is kept as was [asked for](MonitorBuilder::history).
 
@@ -117,6 +117,9 @@ pub struct MonitorBuilder<K> {
     history: usize,
 }
 
+/// Room for all of it is made at the start.
+const MOST_HISTORY: usize = 1 << 24;
+
 /// What the thread leaves for others to see.
 struct Shared<T> {
     latest: Mutex<Latest<T>>,
@@ -137,8 +140,8 @@ impl<T> Monitor<T> {
     /// A monitor that is to run a task at once, and then every `interval`. Nothing happens until
     /// [`start`](MonitorBuilder::start).
     ///
-    /// To ask a GPU or the system more often than once a second tells little more, and what asks them may hold up others
-    /// for a moment, in the driver or in the kernel.
+    /// To ask a GPU or the system more often than once a second tells little more, and what asks them may hold up
+    /// others for a moment, in the driver or in the kernel.
     pub fn every<K: Task<Value = T>>(interval: Duration, task: K) -> MonitorBuilder<K> {
         MonitorBuilder { interval, task, name: "monitor".into(), history: 0 }
     }
@@ -148,14 +151,14 @@ impl<T> Monitor<T> {
         self.shared.latest().reading.clone()
     }
 
-    /// The latest error, if ever there was one. It stays when later runs succeed: if its [tick](Failure::tick) is greater
-    /// than that of the [latest](Monitor::latest) reading, the task fails now.
+    /// The latest error, if ever there was one. It stays when later runs succeed: if its [tick](Failure::tick) is
+    /// greater than that of the [latest](Monitor::latest) reading, the task fails now.
     pub fn failure(&self) -> Option<Arc<Failure>> {
         self.shared.latest().failure.clone()
     }
 
-    /// Takes the readings that came since this was last called, the oldest first; those that had to leave for later ones
-    /// are [counted](Monitor::dropped). Empty unless a [history](MonitorBuilder::history) was asked for.
+    /// Takes the readings that came since this was last called, the oldest first; those that had to leave for later
+    /// ones are [counted](Monitor::dropped). Empty unless a [history](MonitorBuilder::history) was asked for.
     pub fn history(&self) -> Vec<Arc<Reading<T>>> {
         let Some(queue) = &self.shared.history else { return Vec::new() };
         // No more than are there now, or a quick task could keep this up.
@@ -172,11 +175,12 @@ impl<T> Monitor<T> {
         self.shared.latest().dropped
     }
 
-    /// Ends it at once: from here on no further reading appears, and no further run begins. What was read can still be had.
+    /// Ends it at once: from here on no further reading appears, and no further run begins. What was read can still be
+    /// had.
     ///
     /// It does not wait for a run that is in the middle of something. A program that a [task](Task) of this module has
-    /// started is killed here and now (for one that is just being started it waits, half a second at the most); what else a
-    /// run does, it may go on with until it is done, unseen.
+    /// started is killed here and now (for one that is just being started it waits, half a second at the most); what
+    /// else a run does, it may go on with until it is done, unseen.
     pub fn stop(&self) {
         self.stop.stop();
     }
@@ -205,11 +209,15 @@ impl<K: Task> MonitorBuilder<K> {
     ///
     /// # Errors
     ///
-    /// If the interval is zero, the name holds a zero byte, or the system refuses to start a thread.
+    /// If the interval is zero, the history beyond 2^24, the name holds a zero byte, or the system refuses to start a
+    /// thread.
     pub fn start(self) -> Result<Monitor<K::Value>> {
         let MonitorBuilder { interval, mut task, name, history } = self;
         if interval.is_zero() {
             return Err(Error::new(ErrorKind::Config, "the interval of a monitor is zero: give it some time"));
+        }
+        if history > MOST_HISTORY {
+            return Err(Error::new(ErrorKind::Config, format!("the history of a monitor is at most {MOST_HISTORY}")));
         }
         if name.contains('\0') {
             return Err(Error::new(

@@ -1,7 +1,8 @@
 //! `Csv`: a row for each record, a column for each name.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter};
+use std::io::{self, BufRead, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -10,11 +11,14 @@ use super::{Record, Sink, Value, on_one_line};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Writes records into a CSV file: `step`, `time` (seconds since 1970), and a column for each name in the order in
-/// which they came up. Texts and alerts are on one line; pictures and histograms are left out.
+/// which they came up. Texts, names and alerts are on one line, alerts in the column `alert`; pictures and histograms
+/// are left out. A metric called `step` or `time` stands under `metric/step` or `metric/time`.
 ///
-/// The file can be read at any time: every line that ends is a row, and only the last can be one without an end, while it
-/// is written or where a process was killed at it. Rows are appended. Where new names come up, the file is written anew
-/// beside its place and moved there, so whoever follows it has to follow the name (`tail -F`).
+/// Each process needs a file of its own: one that finds that another writes to its file fails.
+///
+/// The file can be read at any time: every line that ends is a row, and only the last can be one without an end, while
+/// it is written or where a process was killed at it. Rows are appended. Where new names come up, the file is written
+/// anew beside its place and moved there, so whoever follows it has to follow the name (`tail -F`).
 ///
 /// A file that exists is continued. A run that went back to a checkpoint repeats steps;
 /// [`purge_step`](Csv::purge_step) removes what they were.
@@ -22,7 +26,14 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Csv {
     path: PathBuf,
     file: Appended,
-    columns: Vec<String>,
+    columns: Columns,
+}
+
+/// What the columns are called, and which number a name has.
+#[derive(Debug)]
+struct Columns {
+    names: Vec<String>,
+    numbers: HashMap<String, usize>,
 }
 
 /// The cells of a record, each with its column.
@@ -51,15 +62,15 @@ impl Csv {
         let mut file = Appended::open(path)?;
         // What a link leads to: a new file is put in its place, and not in that of the link.
         let path = fs::canonicalize(path)?;
-        let columns = columns(&first_line(&path)?).ok_or_else(|| {
+        let names = columns(&first_line(&path)?).ok_or_else(|| {
             let problem =
                 "the file does not begin with the columns step and time, so it is not one of metrics: move it away";
             Error::new(ErrorKind::Config, problem)
         })?;
         if file.cut_to_lines()? == 0 {
-            file.append(&lines([&columns]))?;
+            file.append(&lines([&names]))?;
         }
-        Ok(Csv { path, file, columns })
+        Ok(Csv { path, file, columns: Columns::new(names) })
     }
 
     /// Removes the rows of this step and of later ones, as for a run that goes on with it.
@@ -93,11 +104,11 @@ impl Csv {
         let file = File::create(beside)?;
         file.set_permissions(fs::metadata(&self.path)?.permissions())?;
         let mut new = csv::Writer::from_writer(BufWriter::new(&file));
-        new.write_record(&self.columns)?;
+        new.write_record(&self.columns.names)?;
         for row in csv::ReaderBuilder::new().flexible(true).from_path(&self.path)?.records() {
             let row = row?;
             if is_kept(&row) {
-                let missing = self.columns.len().saturating_sub(row.len());
+                let missing = self.columns.names.len().saturating_sub(row.len());
                 new.write_record(row.iter().chain(std::iter::repeat_n("", missing)))?;
             }
         }
@@ -114,45 +125,62 @@ impl Sink for Csv {
     }
 
     fn write(&mut self, records: &[Record]) -> Result<()> {
-        let mut columns = self.columns.clone();
-        let rows: Vec<Row> = records.iter().map(|record| row(record, &mut columns)).collect();
-        let before = std::mem::replace(&mut self.columns, columns);
-        let has_grown = before.len() < self.columns.len();
+        let before = self.columns.names.len();
+        let rows: Vec<Row> = records.iter().filter_map(|record| row(record, &mut self.columns)).collect();
+        let width = self.columns.names.len();
         let write = |csv: &mut Csv| -> io::Result<()> {
-            if has_grown {
-                csv.rewrite(|_| true).inspect_err(|_| csv.columns = before)?;
+            if width > before {
+                let rewritten = csv.file.check().and_then(|()| csv.rewrite(|_| true));
+                rewritten.inspect_err(|_| csv.columns.truncate(before))?;
             }
-            let width = csv.columns.len();
             csv.file.append(&lines(rows.into_iter().map(|row| cells(row, width))))
         };
         write(self).map_err(|error| Error::from(error).with_path(&self.path))
     }
 }
 
-/// What a record has for each column; for names that come up for the first time, a column is added.
-fn row(record: &Record, columns: &mut Vec<String>) -> Row {
-    let mut column = |name: &str| {
-        let name = on_one_line(name);
-        // A metric of the same name as one of the first columns gets one of its own.
-        let known = columns.iter().skip(FIRST.len()).position(|column| *column == name);
-        known.map(|number| FIRST.len() + number).unwrap_or_else(|| {
-            columns.push(name.into_owned());
-            columns.len() - 1
-        })
-    };
+impl Columns {
+    fn new(names: Vec<String>) -> Self {
+        // From the back, so that of two of the same name the first counts.
+        let numbers = names.iter().cloned().enumerate().rev().map(|(number, name)| (name, number)).collect();
+        Columns { names, numbers }
+    }
+
+    /// That of a metric; for a name that comes up for the first time, a column is added.
+    fn of(&mut self, metric: &str) -> usize {
+        let name = on_one_line(metric);
+        let name = if FIRST.contains(&&*name) { format!("metric/{name}").into() } else { name };
+        if let Some(number) = self.numbers.get(&*name) {
+            return *number;
+        }
+        self.numbers.insert(name.clone().into_owned(), self.names.len());
+        self.names.push(name.into_owned());
+        self.names.len() - 1
+    }
+
+    /// Forgets those that were added last.
+    fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            self.numbers.remove(&name);
+        }
+    }
+}
+
+/// What a record has for each column; `None` if that is nothing.
+fn row(record: &Record, columns: &mut Columns) -> Option<Row> {
     let time = record.time().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut row = vec![(0, record.step().to_string()), (1, format!("{time:.3}"))];
     for (name, value) in record.metrics().iter() {
         match value {
-            Value::Scalar(number) => row.push((column(name), scalar(*number))),
-            Value::Text(text) => row.push((column(name), on_one_line(text).into_owned())),
+            Value::Scalar(number) => row.push((columns.of(name), scalar(*number))),
+            Value::Text(text) => row.push((columns.of(name), on_one_line(text).into_owned())),
             Value::Histogram(_) | Value::Picture(_) => {}
         }
     }
     if let Some(alert) = record.alert() {
-        row.push((column(ALERT), on_one_line(alert).into_owned()));
+        row.push((columns.of(ALERT), on_one_line(alert).into_owned()));
     }
-    row
+    (row.len() > FIRST.len()).then_some(row)
 }
 
 fn cells(row: Row, width: usize) -> Vec<String> {
@@ -178,8 +206,10 @@ fn lines(rows: impl IntoIterator<Item: AsRef<[String]>>) -> Vec<u8> {
 
 /// With its end, if it has one.
 fn first_line(path: &Path) -> io::Result<String> {
+    // Whatever has a longer one is something else.
+    const LONGEST: u64 = 16 << 20;
     let mut line = Vec::new();
-    BufReader::new(File::open(path)?).read_until(b'\n', &mut line)?;
+    BufReader::new(File::open(path)?).take(LONGEST).read_until(b'\n', &mut line)?;
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 

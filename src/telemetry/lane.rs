@@ -73,9 +73,11 @@ const ABANDON: u8 = 2;
 
 impl Lane {
     pub(super) fn start(sink: Box<dyn Sink>, settings: Settings) -> Result<Self> {
+        let about = guarded("a sink's name", || Ok((on_one_line(sink.name()).into_owned(), sink.alerts_only())));
+        let (name, alerts_only) = about?;
         let shared = Arc::new(Shared {
-            name: on_one_line(sink.name()).into_owned(),
-            alerts_only: sink.alerts_only(),
+            name,
+            alerts_only,
             queue: ArrayQueue::new(settings.capacity),
             overflow: settings.overflow,
             order: AtomicU8::new(RUN),
@@ -151,10 +153,13 @@ impl Lane {
 
     /// Waits until the thread has ended, and has it end at the deadline.
     pub(super) fn wait(&self, deadline: Option<Instant>) {
-        let _ = match deadline {
-            Some(deadline) => self.ended.recv_deadline(deadline).is_err(),
-            None => self.ended.recv().is_err(),
-        };
+        // Unless the last of the user's hands on the telemetry was with its own sink.
+        if thread::current().id() != self.thread.id() {
+            let _ = match deadline {
+                Some(deadline) => self.ended.recv_deadline(deadline).is_err(),
+                None => self.ended.recv().is_err(),
+            };
+        }
         self.shared.order.store(ABANDON, Release);
         self.thread.unpark();
     }

@@ -62,15 +62,22 @@ impl<N: Into<Cow<'static, str>>, V: Into<Value>, const LEN: usize> From<[(N, V);
     }
 }
 
+impl<N: Into<Cow<'static, str>>, V: Into<Value>> From<(N, V)> for Metrics {
+    fn from(metric: (N, V)) -> Self {
+        [metric].into()
+    }
+}
+
 impl<N: Into<Cow<'static, str>>, V: Into<Value>> From<Vec<(N, V)>> for Metrics {
     fn from(metrics: Vec<(N, V)>) -> Self {
         metrics.into_iter().collect()
     }
 }
 
-/// What a loader did: `loader/samples_per_second` (loaded, for whoever waits or ahead of time), `loader/wait_share` (of the
-/// time, spent waiting for a batch), `loader/ready` and `loader/ahead` (how many batches were ready, and ready or in the
-/// making, when one was asked for), `loader/errors` and `loader/bad_samples`. Of a part of a run with [`Stats::since`].
+/// What a loader did: `loader/samples_per_second` (loaded, for whoever waits or ahead of time), `loader/wait_share` (of
+/// the time, spent waiting for a batch), `loader/ready` and `loader/ahead` (how many batches were ready, and ready or
+/// in the making, when one was asked for), `loader/errors` and `loader/bad_samples`. Of a part of a run with
+/// [`Stats::since`].
 impl From<&Stats> for Metrics {
     fn from(stats: &Stats) -> Self {
         let per = |a: f64, of: f64| if of > 0.0 { a / of } else { 0.0 };
@@ -103,6 +110,13 @@ macro_rules! scalars {
 }
 
 scalars!(f64, f32, u64, u32, u16, u8, usize, i64, i32, i16, i8, isize);
+
+/// 1 for true.
+impl From<bool> for Value {
+    fn from(is_true: bool) -> Self {
+        Value::Scalar(is_true.into())
+    }
+}
 
 impl From<&'static str> for Value {
     fn from(text: &'static str) -> Self {

@@ -55,12 +55,13 @@ pub use webhook::Webhook;
 use crate::error::{Error, ErrorKind, Result};
 use lane::Lane;
 
-/// Takes what a training loop logs to its sinks, each on a thread beside it.
+/// Takes what a training loop logs to its sinks, each on a thread beside it. Threads share it by reference or in an
+/// `Arc`.
 ///
-/// Dropped, it drains for as long as [`drain_on_drop`](TelemetryBuilder::drain_on_drop) says (five seconds), and says on
-/// stderr what was not written. A process that ends without that loses what was not written yet, a
-/// [`flush_interval`](TelemetryBuilder::flush_interval) or so: by a signal, by `std::process::exit`, or with a `Telemetry`
-/// in a `static`, which nobody drops.
+/// Dropped, it drains for as long as [`drain_on_drop`](TelemetryBuilder::drain_on_drop) says (five seconds), and says
+/// on stderr what was not written. A process that ends without that loses what was not written yet, a
+/// [`flush_interval`](TelemetryBuilder::flush_interval) or so: by a signal, by `std::process::exit`, or with a
+/// `Telemetry` in a `static`, which nobody drops.
 #[derive(Debug)]
 pub struct Telemetry {
     lanes: Vec<Lane>,
@@ -97,7 +98,7 @@ impl Telemetry {
     }
 
     /// Logs something that a person should hear of. A `Webhook` (feature `webhook`) posts it, at once; other sinks note
-    /// it.
+    /// it when they next write.
     pub fn alert(&self, step: u64, text: impl Into<Cow<'static, str>>) {
         self.push(Record::new(step, Metrics::default(), Some(text.into())));
         self.lanes.iter().filter(|lane| lane.is_for_alerts_only()).for_each(Lane::flush);
@@ -150,8 +151,10 @@ impl Drop for Telemetry {
     fn drop(&mut self) {
         let report = self.end(Shutdown::Drain(self.drain_on_drop));
         // Of those that are disabled it was said already.
-        for sink in report.sinks.iter().filter(|sink| sink.written < sink.logged && !sink.is_disabled) {
-            warn(format_args!("telemetry ends: {sink}"));
+        let is_short = |sink: &SinkReport| sink.written < sink.logged && !sink.is_disabled;
+        let lines: Vec<String> = report.sinks.iter().filter(|sink| is_short(sink)).map(SinkReport::to_string).collect();
+        if !lines.is_empty() {
+            warn_soon(lines.join("; "));
         }
     }
 }
@@ -248,4 +251,16 @@ fn on_one_line(text: &str) -> Cow<'_, str> {
 /// Says something on stderr. That nobody may be there to hear it is no reason to panic.
 fn warn(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "sutler: {text}");
+}
+
+/// As [`warn`], and waits for it no longer than a moment: nobody may be reading.
+fn warn_soon(text: String) {
+    let (says, said) = crossbeam_channel::bounded::<()>(0);
+    let say = move || {
+        warn(format_args!("telemetry ends: {text}"));
+        drop(says);
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = said.recv_timeout(Duration::from_millis(100));
+    }
 }

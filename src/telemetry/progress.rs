@@ -30,7 +30,7 @@ impl Progress {
     pub fn stderr() -> Self {
         let is_terminal = io::stderr().is_terminal();
         let interval = if is_terminal { Duration::ZERO } else { Duration::from_secs(10) };
-        Self::to(io::stderr(), is_terminal).every(interval)
+        Self::to(stderr(), is_terminal).every(interval)
     }
 
     /// To something else: in one line that changes if it `is_terminal`, else a line at each flush.
@@ -109,6 +109,21 @@ impl Drop for Progress {
             let _ = writeln!(self.out);
         }
     }
+}
+
+/// Without the lock of `io::stderr()`: where nobody reads on, whoever says something there would wait for it.
+#[cfg(unix)]
+fn stderr() -> Box<dyn Write + Send> {
+    use std::os::fd::AsFd;
+    match io::stderr().as_fd().try_clone_to_owned() {
+        Ok(stderr) => Box::new(std::fs::File::from(stderr)),
+        Err(_) => Box::new(io::stderr()),
+    }
+}
+
+#[cfg(not(unix))]
+fn stderr() -> Box<dyn Write + Send> {
+    Box::new(io::stderr())
 }
 
 /// Four digits that count.

@@ -14,16 +14,22 @@ use crate::error::{Error, ErrorKind, Result};
 /// Posts alerts ([`Telemetry::alert`](super::Telemetry::alert)) as JSON to a URL: to a robot of Slack, Feishu or WeCom,
 /// or to anything else that takes a POST.
 ///
-/// Alerts that come between two posts go into one. A post that fails is tried again, later and later. One whose content is
-/// refused is left out, with a warning.
+/// A message has a line for each alert, `step 7: the loss is NaN`; alerts that come between two posts go into one, as
+/// far as 2048 bytes go.
+///
+/// What happens after a post depends on the answer. It fails, and is tried again, later and later, if there is none
+/// within ten seconds, or one that says so (408, 429, 5xx; a robot that was asked too often). An alert is left out,
+/// with a warning, if it is refused for what it says (400, 413, 422; most codes of a robot's). Anything else is a
+/// failure of the sink, which is disabled after [some](super::TelemetryBuilder::max_failures) of them; redirections are
+/// not followed. Where an answer was lost, an alert may be posted twice.
 ///
 /// A URL like these is a secret, so it stands in no error, no warning and no `Debug`. (The HTTP client, ureq, logs
 /// requests at the level `trace`, as they are: a logger for all should leave out `ureq` and `ureq_proto` there.)
+/// Proxies are those of the environment, `HTTPS_PROXY` and the like.
 pub struct Webhook {
     url: String,
     body: Json,
-    /// Where an answer says what became of a post, if its status does not.
-    code: Option<&'static str>,
+    robot: Robot,
     agent: Agent,
     min_interval: Duration,
     retries: u32,
@@ -31,6 +37,17 @@ pub struct Webhook {
     last_post: Option<Instant>,
     /// How many alerts of a write that failed were posted before it did.
     posted: usize,
+}
+
+/// What is known of whoever takes the posts.
+#[derive(Clone, Copy)]
+enum Robot {
+    Any,
+    /// Its texts have markup: `<!channel>` calls everybody.
+    Slack,
+    /// This and the next say in the body what becomes of a post.
+    Feishu,
+    WeCom,
 }
 
 /// Why a post failed.
@@ -45,9 +62,6 @@ enum Refusal {
 
 /// In bytes, with what the template has around it. WeCom takes as much, the others more.
 const LONGEST_TEXT: usize = 2048;
-
-/// What WeCom and Feishu answer to those who post too often.
-const TOO_OFTEN: [i64; 3] = [45009, 9499, 11232];
 
 /// However long a server asks to be left alone for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -85,7 +99,7 @@ impl Webhook {
         let webhook = Webhook {
             url,
             body: Json::Null,
-            code: None,
+            robot: Robot::Any,
             agent: agent.into(),
             min_interval: Duration::from_secs(3),
             retries: 4,
@@ -115,7 +129,8 @@ impl Webhook {
     ///
     /// As [`new`](Webhook::new).
     pub fn slack(url: impl Into<String>) -> Result<Self> {
-        Self::new(url, r#"{"text": "{{message}}"}"#)
+        let webhook = Self::new(url, r#"{"text": "{{message}}"}"#)?;
+        Ok(Webhook { robot: Robot::Slack, ..webhook })
     }
 
     /// A custom robot of Feishu (Lark).
@@ -124,8 +139,8 @@ impl Webhook {
     ///
     /// As [`new`](Webhook::new).
     pub fn feishu(url: impl Into<String>) -> Result<Self> {
-        let robot = Self::new(url, r#"{"msg_type": "text", "content": {"text": "{{message}}"}}"#)?;
-        Ok(Webhook { code: Some("code"), ..robot })
+        let webhook = Self::new(url, r#"{"msg_type": "text", "content": {"text": "{{message}}"}}"#)?;
+        Ok(Webhook { robot: Robot::Feishu, ..webhook })
     }
 
     /// A group robot of WeCom (WeChat Work).
@@ -134,8 +149,8 @@ impl Webhook {
     ///
     /// As [`new`](Webhook::new).
     pub fn wecom(url: impl Into<String>) -> Result<Self> {
-        let robot = Self::new(url, r#"{"msgtype": "text", "text": {"content": "{{message}}"}}"#)?;
-        Ok(Webhook { code: Some("errcode"), ..robot })
+        let webhook = Self::new(url, r#"{"msgtype": "text", "text": {"content": "{{message}}"}}"#)?;
+        Ok(Webhook { robot: Robot::WeCom, ..webhook })
     }
 
     /// How long to wait after a post before the next one (default: three seconds, as WeCom takes twenty a minute).
@@ -153,33 +168,26 @@ impl Webhook {
         self
     }
 
-    fn post(&mut self, step: u64, message: &str) -> Result<()> {
+    fn post(&mut self, step: u64, message: &str) -> Result<(), Refusal> {
         let mut body = self.body.clone();
         fill(&mut body, step, message);
         let body = body.to_string();
-        let mut backoff = self.backoff;
-        for retry in 0.. {
+        let (mut retries, mut backoff) = (self.retries, self.backoff);
+        loop {
             if let Some(last) = self.last_post {
                 thread::sleep(self.min_interval.saturating_sub(last.elapsed()));
             }
             let sent = self.send(&body);
             self.last_post = Some(Instant::now());
             match sent {
-                Ok(()) => break,
-                Err(Refusal::Passing(_, after)) if retry < self.retries => {
+                Err(Refusal::Passing(_, after)) if retries > 0 => {
                     thread::sleep(after.unwrap_or(backoff).min(LONGEST_WAIT));
+                    retries -= 1;
                     backoff = backoff.saturating_mul(2);
                 }
-                Err(Refusal::Content(problem)) => {
-                    warn(format_args!("an alert is left out: {problem}"));
-                    break;
-                }
-                Err(Refusal::Final(problem) | Refusal::Passing(problem, _)) => {
-                    return Err(Error::new(ErrorKind::Io, problem));
-                }
+                sent => return sent,
             }
         }
-        Ok(())
     }
 
     fn send(&self, body: &str) -> Result<(), Refusal> {
@@ -187,18 +195,8 @@ impl Webhook {
         let mut answer = sent.map_err(|error| Refusal::Passing(without_url(&error).into(), None))?;
         let status = answer.status();
         if status.is_success() {
-            let Some(name) = self.code else { return Ok(()) };
             let text = answer.body_mut().read_to_string().unwrap_or_default();
-            let code = serde_json::from_str(&text).ok().and_then(|answer: Json| answer.get(name)?.as_i64());
-            return match code {
-                Some(0) => Ok(()),
-                // A gateway in between, perhaps.
-                None => Err(Refusal::Passing("the webhook's server does not answer as the robot would".into(), None)),
-                Some(code) if TOO_OFTEN.contains(&code) => {
-                    Err(Refusal::Passing(format!("the robot says {code}"), None))
-                }
-                Some(code) => Err(Refusal::Content(format!("the robot refuses it: {code}"))),
-            };
+            return self.robot.judge(&text);
         }
         let problem = format!("the webhook's server answers {status}");
         let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -207,6 +205,42 @@ impl Webhook {
             408 | 429 | 500.. => Refusal::Passing(problem, after.map(Duration::from_secs)),
             _ => Refusal::Final(problem),
         })
+    }
+}
+
+impl Robot {
+    /// What it makes of a post, by its answer of 200.
+    fn judge(self, answer: &str) -> Result<(), Refusal> {
+        let code = |names: &[&str]| {
+            let answer: Json = serde_json::from_str(answer).ok()?;
+            names.iter().find_map(|name| answer.get(name)?.as_i64())
+        };
+        let (code, too_often, unusable) = match self {
+            Robot::Any | Robot::Slack => return Ok(()),
+            // 19001: no such robot; 19021 and 19022: it wants a signature, or another address.
+            Robot::Feishu => (code(&["code", "StatusCode"]), 11232, &[19001, 19021, 19022][..]),
+            // 93000: no such robot.
+            Robot::WeCom => (code(&["errcode"]), 45009, &[93000][..]),
+        };
+        match code {
+            Some(0) => Ok(()),
+            Some(code) if code == too_often => Err(Refusal::Passing("the robot was asked too often".into(), None)),
+            Some(code) if unusable.contains(&code) => Err(Refusal::Final(format!("the robot refuses all: {code}"))),
+            Some(code) => Err(Refusal::Content(format!("the robot refuses it: {code}"))),
+            // The page of a gateway in between. What else it may say, it has taken it.
+            None if answer.trim_start().starts_with('<') => {
+                Err(Refusal::Passing("the webhook's server does not answer as the robot would".into(), None))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// As text, and not as markup.
+    fn escaped(self, message: String) -> String {
+        match self {
+            Robot::Slack => message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+            _ => message,
+        }
     }
 }
 
@@ -268,11 +302,25 @@ impl Sink for Webhook {
         let alerts: Vec<(u64, &str)> =
             records.iter().filter_map(|record| Some((record.step(), record.alert()?))).collect();
         let longest = LONGEST_TEXT.saturating_sub(strings(&self.body).map(str::len).max().unwrap_or(0));
+        let mut left_out = None;
         while self.posted < alerts.len() {
             let rest = &alerts[self.posted..];
             let (message, count) = message(rest, longest);
-            self.post(rest[0].0, &message)?;
+            match self.post(rest[0].0, &self.robot.escaped(message)) {
+                Ok(()) => {}
+                Err(Refusal::Content(problem)) => {
+                    warn(format_args!("an alert is left out: {problem}"));
+                    left_out = Some(problem);
+                }
+                Err(Refusal::Final(problem) | Refusal::Passing(problem, _)) => {
+                    return Err(Error::new(ErrorKind::Io, problem));
+                }
+            }
             self.posted += count;
+        }
+        if let Some(problem) = left_out {
+            // For the report. When this is called again, nothing is left to be posted.
+            return Err(Error::new(ErrorKind::Io, format!("an alert was left out: {problem}")));
         }
         self.posted = 0;
         Ok(())

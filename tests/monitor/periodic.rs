@@ -257,6 +257,8 @@ fn what_cannot_be_is_refused_before_anything_runs() {
     let error = Monitor::every(Duration::ZERO, task.clone()).start().unwrap_err();
     assert_eq!(error.to_string(), "the interval of a monitor is zero: give it some time");
     assert_eq!(error.kind(), ErrorKind::Config);
+    let error = Monitor::every(MS, task.clone()).history(usize::MAX).start().unwrap_err();
+    assert_eq!(error.to_string(), "the history of a monitor is at most 16777216");
     let error = Monitor::every(MS, task).name("a\0b").start().unwrap_err();
     assert_eq!(error.to_string(), r#""a\0b" cannot name a thread: leave out the zero byte"#);
     thread::sleep(20 * MS);

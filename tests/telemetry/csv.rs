@@ -105,7 +105,8 @@ fn a_metric_may_be_called_like_one_of_the_first_columns() {
     for _ in 0..2 {
         csv(&path, |telemetry| telemetry.log(7, [("time", 0.25), ("step", 3.0)]));
     }
-    assert_eq!(rows(&path), [["step", "time", "step"], ["7", "0.25", "3"], ["7", "0.25", "3"]]);
+    let header = ["step", "metric/time", "metric/step"];
+    assert_eq!(rows(&path), [header, ["7", "0.25", "3"], ["7", "0.25", "3"]]);
 }
 
 #[test]
@@ -229,6 +230,72 @@ fn a_link_stays_a_link_and_permissions_stay() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(rows(&real), [["step", "loss", "lr"], ["0", "0.5", ""], ["1", "", "0.5"]]);
     assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn of_two_that_write_to_a_file_the_second_fails_and_nothing_of_the_first_is_lost() {
+    for (has_column, problem) in
+        [(true, "give each process a file of its own"), (false, "written anew by somebody else")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        if has_column {
+            fs::write(&path, "step,time,loss\n").unwrap();
+        }
+        let csv = || prompt().sink(Csv::open(&path).unwrap()).max_failures(2).start().unwrap();
+        let (first, second) = (csv(), csv());
+        for step in 0..4 {
+            first.log(step, [("loss", 0.5)]);
+            assert!(first.flush(PATIENCE).is_complete());
+            second.log(step, [("accuracy", 0.9)]);
+            second.flush(PATIENCE);
+        }
+        let report = second.shutdown(Shutdown::Drain(PATIENCE));
+        let reason = report.sinks[0].last_error.as_ref().unwrap();
+        assert!(report.sinks[0].is_disabled && reason.ends_with(problem), "{report}");
+        assert_eq!(rows(&path), [["step", "loss"], ["0", "0.5"], ["1", "0.5"], ["2", "0.5"], ["3", "0.5"]]);
+        assert!(first.shutdown(Shutdown::Drain(PATIENCE)).is_complete());
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_is_moved_away_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    let telemetry = prompt().sink(Csv::open(&path).unwrap()).max_failures(u32::MAX).start().unwrap();
+    telemetry.log(0, [("loss", 0.5)]);
+    assert!(telemetry.flush(PATIENCE).is_complete());
+    fs::rename(&path, folder.path().join("moved.csv")).unwrap();
+    telemetry.log(1, [("loss", 0.5)]);
+    assert!(eventually(|| telemetry.report().sinks[0].last_error.is_some()));
+    let error = telemetry.report().sinks[0].last_error.clone().unwrap();
+    assert!(error.contains("it was moved, removed, or written anew"), "{error}");
+    // Once it is back, so is the row.
+    fs::rename(folder.path().join("moved.csv"), &path).unwrap();
+    assert!(telemetry.shutdown(Shutdown::Drain(PATIENCE)).is_complete());
+    assert_eq!(rows(&path), [["step", "loss"], ["0", "0.5"], ["1", "0.5"]]);
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_no_file_is_refused() {
+    for path in ["/dev/null", "/dev/full", "/"] {
+        let error = Csv::open(path).unwrap_err().to_string();
+        assert!(error.ends_with("not a regular file") && error.contains(path), "{error}");
+    }
+}
+
+#[test]
+fn what_has_no_number_and_no_text_is_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    csv(&path, |telemetry| {
+        telemetry.log(0, [("weights", Histogram::new([1.0]))]);
+        telemetry.log(1, Metrics::default());
+        telemetry.log(2, ("ok", true));
+    });
+    assert_eq!(rows(&path), [["step", "ok"], ["2", "1"]]);
 }
 
 /// The test below, in a process of its own whose files cannot grow beyond 4 KiB.

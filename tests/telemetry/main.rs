@@ -355,6 +355,57 @@ fn a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1 + 1000);
 }
 
+/// The test below, in a process of its own whose stderr nobody reads.
+const UNREAD: &str = "SUTLER_TELEMETRY_UNREAD";
+
+#[test]
+#[cfg(unix)]
+fn a_terminal_that_has_stopped_holds_nobody_up() {
+    if std::env::var_os(UNREAD).is_some() {
+        let progress = sutler::telemetry::Progress::stderr().every(Duration::ZERO);
+        let telemetry = prompt().sink(progress).drain_on_drop(Duration::from_millis(100)).start().unwrap();
+        // More than there is room for in a pipe.
+        for step in 0..100 {
+            telemetry.log(step, [("n".repeat(10_000), 0.5)]);
+            thread::sleep(Duration::from_millis(2));
+        }
+        return; // which has something to say as well
+    }
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_terminal_that_has_stopped_holds_nobody_up"])
+        .env(UNREAD, "")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ended = eventually(|| process.try_wait().unwrap().is_some());
+    process.kill().unwrap();
+    assert!(ended && process.wait().unwrap().success());
+}
+
+#[test]
+fn a_telemetry_that_ends_on_the_thread_of_its_sink_does_not_wait_for_itself() {
+    /// Has the last hand on its own telemetry.
+    struct Own(mpsc::Receiver<Telemetry>, Sender<Duration>);
+    impl Sink for Own {
+        fn name(&self) -> &str {
+            "own"
+        }
+        fn write(&mut self, _: &[Record]) -> Result<()> {
+            let (telemetry, begun) = (self.0.recv().unwrap(), Instant::now());
+            drop(telemetry);
+            self.1.send(begun.elapsed()).unwrap();
+            Ok(())
+        }
+    }
+    let (give, given) = mpsc::channel();
+    let (took, time) = mpsc::channel();
+    let telemetry = prompt().sink(Own(given, took)).drain_on_drop(PATIENCE * 2).start().unwrap();
+    log(&telemetry, 0..1);
+    give.send(telemetry).unwrap();
+    assert!(time.recv_timeout(PATIENCE).unwrap() < PATIENCE);
+}
+
 /// The test below, in a process of its own whose stderr has no room.
 const UNHEARD: &str = "SUTLER_TELEMETRY_UNHEARD";
 
@@ -424,6 +475,18 @@ fn settings_that_make_no_sense_are_refused() {
     assert_eq!(error.to_string(), "max_failures must be at least 1");
     let error = Telemetry::builder().capacity(usize::MAX).start().unwrap_err();
     assert_eq!(error.to_string(), "capacity must be at most 16777216");
+    /// Has no name.
+    struct Nameless;
+    impl Sink for Nameless {
+        fn name(&self) -> &str {
+            panic!("no name")
+        }
+        fn write(&mut self, _: &[Record]) -> Result<()> {
+            Ok(())
+        }
+    }
+    let error = Telemetry::builder().sink(Nameless).start().unwrap_err();
+    assert_eq!(error.to_string(), "a sink's name panicked: no name");
     // Without a sink nothing is wrong, and nothing is done.
     log(&Telemetry::builder().start().unwrap(), 0..1);
 }

@@ -78,6 +78,8 @@ fn body(stream: &TcpStream) -> Json {
     serde_json::from_slice(&body).unwrap()
 }
 
+type Make = fn(String) -> sutler::Result<Webhook>;
+
 /// Without a pause worth speaking of.
 fn quick(webhook: Webhook) -> Webhook {
     webhook.min_interval(Duration::ZERO).retries(4, Duration::from_millis(1))
@@ -94,7 +96,6 @@ fn alert(webhook: Webhook, alerts: &[&'static str]) -> Report {
 
 #[test]
 fn each_robot_gets_the_json_it_wants() {
-    type Make = fn(String) -> sutler::Result<Webhook>;
     let robots: [(Make, &str, Json); 4] = [
         (Webhook::slack, "ok", json!({"text": "step 0: the \"loss\" is NaN"})),
         (
@@ -173,9 +174,36 @@ fn what_is_refused_for_what_it_says_is_left_out_and_what_comes_after_it_is_poste
         robot.next();
         telemetry.alert(1, "b");
         assert_eq!(robot.next()["content"]["text"], "step 1: b");
-        assert!(telemetry.shutdown(Shutdown::Drain(PATIENCE)).is_complete());
+        let report = telemetry.shutdown(Shutdown::Drain(PATIENCE));
+        assert!(report.is_complete() && !report.sinks[0].is_disabled, "{report}");
+        assert!(report.sinks[0].last_error.as_ref().unwrap().starts_with("an alert was left out: "), "{report:?}");
         assert!(robot.rest().is_empty());
     }
+}
+
+#[test]
+fn a_robot_that_is_not_there_is_given_up_and_one_that_says_nothing_of_itself_has_taken_the_post() {
+    let unusable: [(Make, &str); 2] =
+        [(Webhook::feishu, r#"{"code": 19001}"#), (Webhook::wecom, r#"{"errcode": 93000}"#)];
+    for (make, answer) in unusable {
+        let robot = Robot::new(Vec::leak(vec![Some(("200 OK", answer))]));
+        let telemetry = prompt().sink(quick(make(robot.url.clone()).unwrap())).max_failures(2).start().unwrap();
+        telemetry.alert(0, "stop");
+        assert!(eventually(|| telemetry.report().sinks[0].is_disabled));
+        assert_eq!((robot.rest().len(), counts(&telemetry.report().sinks[0])), (2, [0, 1, 0]));
+    }
+    for answer in ["", "{}", "ok", r#"{"StatusCode": 0, "StatusMessage": "success"}"#] {
+        let robot = Robot::new(Vec::leak(vec![Some(("200 OK", answer))]));
+        assert!(alert(quick(Webhook::feishu(&robot.url).unwrap()), &["stop"]).is_complete());
+        assert_eq!(robot.rest().len(), 1);
+    }
+}
+
+#[test]
+fn what_an_alert_says_is_no_markup_for_slack() {
+    let robot = Robot::new(&[OK]);
+    alert(quick(Webhook::slack(&robot.url).unwrap()), &["<!channel> a & b"]);
+    assert_eq!(robot.next(), json!({"text": "step 0: &lt;!channel&gt; a &amp; b"}));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use smi::Smi;
 
 /// A [`Task`](super::Task) that reads all NVIDIA GPUs of the machine, by NVML or else by `nvidia-smi`.
 ///
-/// It sees those that the driver shows to this process, whatever `CUDA_VISIBLE_DEVICES` says, in the order of the PCI bus;
-/// CUDA counts in that order with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+/// It sees those that the driver shows to this process, whatever `CUDA_VISIBLE_DEVICES` says, in the order of the PCI
+/// bus; CUDA counts in that order with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
 #[derive(Debug)]
 pub struct Gpu(Reader);
 
@@ -74,8 +74,9 @@ impl Gpu {
         Nvml::open().map(Reader::Nvml).map(Gpu)
     }
 
-    /// By the `nvidia-smi` on `PATH` alone, which is killed where it takes longer than `timeout`. Where many GPUs have to be woken
-    /// up first (no persistence mode), it takes ten seconds and more. It is run once, to see whether there are GPUs.
+    /// By the `nvidia-smi` on `PATH` alone, which is killed where it takes longer than `timeout`. Where many GPUs have
+    /// to be woken up first (no persistence mode), it takes ten seconds and more. It is run once, to see whether there
+    /// are GPUs.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -42,14 +42,21 @@ impl Smi {
     }
 }
 
-/// A line for each GPU.
+/// A line for each GPU. One that is lost has a line of another kind, which is no reason not to read the others.
 fn parse(text: &str) -> Result<Vec<GpuReading>> {
     // It adds such lines about hardware that is about to fail.
     let is_row = |line: &&str| !line.is_empty() && !line.starts_with("WARNING");
-    let gpus: Vec<GpuReading> = text.lines().map(str::trim).filter(is_row).map(parse_line).collect::<Result<_>>()?;
-    match gpus.is_empty() {
-        true => Err(Error::new(ErrorKind::Config, "nvidia-smi shows none")),
-        false => Ok(gpus),
+    let (mut gpus, mut lost) = (Vec::new(), None);
+    for line in text.lines().map(str::trim).filter(is_row) {
+        match parse_line(line) {
+            Ok(gpu) => gpus.push(gpu),
+            Err(error) => lost = lost.or(Some(error)),
+        }
+    }
+    match (gpus.is_empty(), lost) {
+        (false, _) => Ok(gpus),
+        (true, Some(error)) => Err(error),
+        (true, None) => Err(Error::new(ErrorKind::Config, "nvidia-smi shows none")),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn version(time: SystemTime) -> Vec<u8> {
 /// The first event of a run that goes on with `step`: what there is of it and of later ones is void.
 pub(super) fn start(time: SystemTime, step: u64) -> Vec<u8> {
     const START: u64 = 1;
-    begun(time).int(2, step).message(7, Message::default().int(1, START)).into_bytes()
+    begun(time).int(2, self::step(step)).message(7, Message::default().int(1, START)).into_bytes()
 }
 
 /// A record; `None` if there is nothing in it.
@@ -24,7 +24,12 @@ pub(super) fn of(record: &Record) -> Option<Vec<u8>> {
     let mut values = values.chain(alert).peekable();
     values.peek()?;
     let summary = values.fold(Message::default(), |summary, value| summary.message(1, value));
-    Some(begun(record.time()).int(2, record.step()).message(5, summary).into_bytes())
+    Some(begun(record.time()).int(2, step(record.step())).message(5, summary).into_bytes())
+}
+
+/// TensorBoard's have a sign.
+fn step(step: u64) -> u64 {
+    step.min(i64::MAX as u64)
 }
 
 fn begun(time: SystemTime) -> Message {

@@ -14,8 +14,8 @@ use super::{Record, Sink};
 use crate::error::{Error, Result};
 use frame::frame;
 
-/// Writes records for TensorBoard: numbers, texts, histograms and pictures by their names, alerts as texts called
-/// `alert`.
+/// Writes records for TensorBoard: numbers (which it keeps in 32 bits), texts, histograms and pictures by their names,
+/// alerts as texts called `alert`.
 ///
 /// A run is a directory of event files; a run that goes on writes another file into it, which TensorBoard puts behind
 /// the others. The files are as `torch.utils.tensorboard` writes them.
