@@ -1,7 +1,8 @@
-//! A program that is run to its end, to its timeout, or until the monitor stops; whichever it is, nothing of it is left.
+//! A program that is run to its end, to its timeout, or until the monitor stops; whichever it is, nothing of it is
+//! left.
 //!
-//! It runs in a process group of its own, which is killed as a whole: a browser has a dozen processes. The group's number is
-//! that of its leader, and nobody else's until the leader is reaped. So that comes last.
+//! It runs in a process group of its own, which is killed as a whole: a browser has a dozen processes. The group's
+//! number is that of its leader, and nobody else's until the leader is reaped. So that comes last.
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind as Io, Read};
@@ -21,7 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const OUTPUT: usize = 64 << 10;
 /// and how much of the standard error, from its end.
 pub(super) const MESSAGES: usize = 4 << 10;
-/// How long at most nobody looks whether the program has ended. (Mostly its end shows sooner, since that closes its pipes.)
+/// How long at most nobody looks whether the program has ended. (Mostly its end shows sooner, since that closes its
+/// pipes.)
 const NAP: Duration = Duration::from_millis(20);
 /// How long it may take to die. One that waits for a device or a network's file system may do so for ever.
 const DEATH: Duration = Duration::from_secs(1);
@@ -173,8 +175,8 @@ impl Pipes {
         let _ = poll(&mut pipes, Some(&nap));
     }
 
-    /// Reads what is there when the program has ended. Somebody else may still have the pipes and write on: no more than
-    /// fits into them is the program's.
+    /// Reads what is there when the program has ended. Somebody else may still have the pipes and write on: no more
+    /// than fits into them is the program's.
     fn drain(&mut self) {
         const READS: usize = 64;
         for _ in 0..READS {

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// A [`Task`](super::Task) that runs a program to its end, and reads what it writes.
 ///
 /// It may not take longer than [`timeout`](Command::timeout). When it is over, be it at its end, after the timeout, or
-/// because the monitor stops, all processes of its group are killed: no child is left, except such as have left the group
-/// (`setsid`). It has no standard input. If this process ends without having dropped the monitor (`std::process::exit`,
-/// a signal), the program goes on to its own end.
+/// because the monitor stops, all processes of its group are killed: no child is left, except such as have left the
+/// group (`setsid`). It has no standard input. If this process ends without having dropped the monitor
+/// (`std::process::exit`, a signal), the program goes on to its own end.
 ///
 /// A program that does not die (it waits for a device, say) is not started again until it has.
 ///
@@ -70,8 +70,8 @@ impl Command {
     }
 }
 
-/// With an environment and a directory of its own. What it says of standard input, output, error and the process group is
-/// not kept.
+/// With an environment and a directory of its own. What it says of standard input, output, error and the process group
+/// is not kept.
 impl From<process::Command> for Command {
     fn from(command: process::Command) -> Self {
         Command { command, timeout: Duration::from_secs(10), runner: Runner::default() }
@@ -83,7 +83,8 @@ impl Task for Command {
 
     /// # Errors
     ///
-    /// If the program cannot be started, does not end in time, or fails, with the end of what it wrote to its standard error.
+    /// If the program cannot be started, does not end in time, or fails, with the end of what it wrote to its standard
+    /// error.
     fn run(&mut self, stop: &Stop) -> Result<Output> {
         let Ended { status, output, is_cut, messages } = self.runner.run(&mut self.command, self.timeout, stop)?;
         if !status.success() {

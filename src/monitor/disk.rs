@@ -6,8 +6,8 @@ use super::own::{self, Usage, rate};
 use super::{Stop, Task};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A [`Task`](super::Task) that reads how much is free in the file system of a path, and how much this process reads from
-/// storage and writes to it.
+/// A [`Task`](super::Task) that reads how much is free in the file system of a path, and how much this process reads
+/// from storage and writes to it.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
@@ -22,8 +22,8 @@ pub struct DiskReading {
     pub total: u64,
     /// Bytes of it that this user can still write.
     pub free: u64,
-    /// Bytes a second since the last reading that this process had from storage, wherever; what was in memory already does not
-    /// count. `None` in the first, and where the system does not tell.
+    /// Bytes a second since the last reading that this process had from storage, wherever; what was in memory already
+    /// does not count. `None` in the first, and where the system does not tell.
     pub read_per_second: Option<f64>,
     /// The same of what it wrote.
     pub written_per_second: Option<f64>,

@@ -1,5 +1,5 @@
-//! What this process has used so far. sysinfo could tell as well; but on Linux, to look at a process, it raises this one's
-//! limit of open files, which is the user's.
+//! What this process has used so far. sysinfo could tell as well; but on Linux, to look at a process, it raises this
+//! one's limit of open files, which is the user's.
 
 use std::time::{Duration, Instant};
 

@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 #[cfg(unix)]
 use crate::error::Result;
 
-/// How long a stop waits for a program that is just being started. That takes a millisecond, unless it comes from a network that
-/// hangs.
+/// How long a stop waits for a program that is just being started. That takes a millisecond, unless it comes from a
+/// network that hangs.
 #[cfg(unix)]
 const START: Duration = Duration::from_millis(500);
 
-/// Tells a [`Task`](super::Task) that its monitor was stopped, so that a long run can end early: nobody will see what it gives.
-/// The default one never does: for a task that is run by hand.
+/// Tells a [`Task`](super::Task) that its monitor was stopped, so that a long run can end early: nobody will see what
+/// it gives. The default one never does: for a task that is run by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Control>);
 
@@ -85,8 +85,8 @@ impl Stop {
         (!state.is_stopped).then(run)
     }
 
-    /// Starts a program, unless it is over; when it is, the program's group is killed. Until [`spare`](Stop::spare) is called the
-    /// program must not be reaped: only as long as it is there, its number is no other's.
+    /// Starts a program, unless it is over; when it is, the program's group is killed. Until [`spare`](Stop::spare) is
+    /// called the program must not be reaped: only as long as it is there, its number is no other's.
     #[cfg(unix)]
     pub(super) fn start(&self, start: impl FnOnce() -> Result<Child>) -> Result<Option<Child>> {
         {

@@ -24,7 +24,8 @@ impl Ticks {
         self.start.checked_add(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
     }
 
-    /// A run begins, at `now`; which tick it is. That is the one that was due, unless so much time has passed that a later one is.
+    /// A run begins, at `now`; which tick it is. That is the one that was due, unless so much time has passed that a
+    /// later one is.
     pub(super) fn begin(&mut self, now: Instant) -> u64 {
         self.skip_to(self.elapsed(now) / self.interval.as_nanos());
         self.next += 1;

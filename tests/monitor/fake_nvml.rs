@@ -1,5 +1,6 @@
-//! A fake of NVIDIA's `libnvidia-ml.so.1`, as far as it is asked here. `FAKE_GPUS` says what it shows: a number of GPUs, of
-//! which the second is lost and the third tells nothing; `no driver`; or GPUs and `hanging`, which read well once.
+//! A fake of NVIDIA's `libnvidia-ml.so.1`, as far as it is asked here. `FAKE_GPUS` says what it shows: a number of
+//! GPUs, of which the second is lost and the third tells nothing; `no driver`; or GPUs and `hanging`, which read well
+//! once.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
