@@ -1,5 +1,5 @@
 # Set-up and entry points. Everything fetched goes into ${XDG_CACHE_HOME:-$HOME/.cache}/sutler, everything built into
-# target; nothing else is touched.
+# target, and what a training run logs into runs; nothing else is touched.
 
 # Every recipe that needs libtorch sources this, which fetches it once. A LIBTORCH of yours wins.
 torch = . scripts/libtorch.sh &&
@@ -57,11 +57,11 @@ help:
 	@echo 'make doc                        the documentation, in target/doc/sutler/index.html'
 
 train:
-	@$(torch) cargo run --locked --release --features tch --example train -- --data '$(DATA)' --val '$(VAL)' $(ARGS)
+	@$(torch) cargo run --locked --release --features tch,monitor --example train -- --data '$(DATA)' --val '$(VAL)' $(ARGS)
 
 train-mnist:
 	@mnist=$$(scripts/mnist.sh) && $(torch) \
-	cargo run --locked --release --features tch --example train -- --mnist "$$mnist" $(ARGS)
+	cargo run --locked --release --features tch,monitor --example train -- --mnist "$$mnist" $(ARGS)
 
 # With torch only where there is something for it to load. The classes are called what `make train` found in DATA.
 serve:

@@ -28,5 +28,8 @@ none --no-default-features
 `vision`
 `turbojpeg` --features turbojpeg
 `tch` --no-default-features --features tch
+`telemetry` --no-default-features --features telemetry
+`webhook` --no-default-features --features webhook
+`monitor` --no-default-features --features monitor
 all --all-features
 END

@@ -31,8 +31,12 @@ others() {
 }
 
 # The features, alone and together.
+# With what event files are read back by, where it can be had.
+SUTLER_TENSORBOARD=$(scripts/tensorboard.sh) || SUTLER_TENSORBOARD=python3
+export SUTLER_TENSORBOARD
+
 all=--all-features
-scripts/turbojpeg.sh || all="--features dlpack,serde,tch"
+scripts/turbojpeg.sh || all="--features dlpack,monitor,serde,serve,tch,webhook"
 for features in "" "--no-default-features" "--no-default-features --features dlpack,serde,tch" "$all"; do
     # shellcheck disable=SC2086 # an empty list of options is none, and two words are two options
     step cargo clippy --locked --all-targets $features -- -D warnings

@@ -42,6 +42,10 @@
 //!   ahead of time, from page-locked memory if [`pin_memory`](LoaderBuilder::pin_memory) is set. A [`Transfer`] does so
 //!   for another framework, and a [`HostAllocator`] gives batches other memory. With feature `dlpack`,
 //!   [`HostTensor::into_dlpack`] gives what other frameworks take.
+//! * With feature `telemetry`, a [`Telemetry`](telemetry::Telemetry) takes what the training loop logs to CSV files,
+//!   TensorBoard and a terminal, on threads beside it.
+//! * With feature `monitor`, a [`Monitor`](monitor::Monitor) reads GPUs, the machine, a loader or anything else every so
+//!   often, beside the training loop, which it never holds up.
 //! * A [`Chaos`](chaos::Chaos) puts faults into a dataset, to see how a training loop bears bad data.
 //!
 //! # What it promises
@@ -67,9 +71,12 @@
 //!   the default decoder; [`image::JpegDecoder`] chooses. Needs cmake, a C compiler, and on x86 nasm.
 //! * `serde`: a [`LoaderState`] serialises.
 //! * `dlpack`: batches for any framework that takes DLPack (numpy, JAX, PyTorch), without a copy; see [`dlpack`].
+//! * `telemetry`: logging beside the training loop; see [`telemetry`].
+//! * `webhook`: and alerts to a robot in a chat. Needs a C compiler.
+//! * `monitor`: what is read beside a training loop; see [`monitor`]. Has `telemetry` with it.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
-    not(all(feature = "vision", feature = "tch", feature = "dlpack")),
+    not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry", feature = "monitor")),
     allow(rustdoc::broken_intra_doc_links, reason = "some names above belong to features")
 )]
 #![deny(unsafe_code)]
@@ -89,11 +96,15 @@ pub mod image;
 mod ledger;
 mod loader;
 mod memory;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod quarantine;
 mod rng;
 mod sampler;
 mod stats;
 mod sync;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 #[cfg(feature = "tch")]
 pub mod torch;
 pub mod transform;
@@ -128,3 +139,8 @@ pub use stats::{Diagnosis, Limit, SlowSample, StageTimes, Stats};
 #[cfg(all(doctest, feature = "vision"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles and runs what is beside the training loop.
+#[cfg(all(doctest, feature = "monitor", feature = "webhook"))]
+#[doc = include_str!("../docs/SIDE_WORK.md")]
+struct SideWork;

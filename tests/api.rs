@@ -13,12 +13,15 @@ const PRIMITIVE: [&str; 17] = [
 ];
 
 /// What is listed only if the page was made with the feature.
-const ONLY_WITH: [(&str, &str); 6] = [
+const ONLY_WITH: [(&str, &str); 9] = [
     ("dlpack", "pub mod sutler::dlpack"),
+    ("monitor", "pub mod sutler::monitor"),
     ("serde", "impl serde_core::ser::Serialize for sutler::LoaderState"),
+    ("telemetry", "pub mod sutler::telemetry"),
     ("tch", "pub mod sutler::torch"),
     ("turbojpeg", "pub sutler::image::JpegDecoder::TurboJpeg"),
     ("vision", "pub mod sutler::image"),
+    ("webhook", "pub struct sutler::telemetry::Webhook"),
     ("default", "pub mod sutler"),
 ];
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sutler::image::ImageTensor;
+use sutler::telemetry::Metrics;
 use sutler::{Dataset, Loader};
 use tch::Device;
 use tch::nn::VarStore;
 
 use crate::checkpoint;
-use crate::log::{Log, Row};
 use crate::model::{Input, network};
 use crate::trainer::{Trainer, per_second};
 
@@ -37,6 +37,7 @@ pub struct Recipe {
     pub checkpoint_every: Option<u64>,
     /// Where the checkpoint is that the run goes on from.
     pub resume: Option<PathBuf>,
+    /// The directory of the log.
     pub log: Option<PathBuf>,
     /// What the last line calls the accuracy.
     pub accuracy_name: &'static str,
@@ -59,10 +60,9 @@ pub fn fit<D: Images>(recipe: &Recipe, train: &Loader<D>, val: &Loader<impl Imag
         Some(directory) => Some(trainer.resume(directory, train)?),
         None => None,
     };
-    let mut log = match &recipe.log {
-        Some(path) => Some(Log::open(path, trainer.run.epoch, recipe.resume.is_some())?),
-        None => None,
-    };
+    if let Some(directory) = &recipe.log {
+        trainer.log(directory)?;
+    }
 
     let (mut all_images, mut all_time) = (0, Duration::ZERO);
     while trainer.run.epoch < recipe.epochs {
@@ -72,31 +72,25 @@ pub fn fit<D: Images>(recipe: &Recipe, train: &Loader<D>, val: &Loader<impl Imag
         trainer.validate(val)?;
         (all_images, all_time) = (all_images + images, all_time + time);
 
-        let run = &trainer.run;
-        let row = Row {
-            epoch: run.epoch,
-            step: run.step,
-            images_per_second: per_second(images, time),
-            train_loss: run.train_loss,
-            val_accuracy: run.accuracy,
-            learning_rate: trainer.learning_rate(run.step - 1),
-            loss_scale: run.scaler.factor(),
-            consumer_wait_share: train.stats().since(&before).consumer_wait_share(),
-            seconds: started.elapsed().as_secs_f64(),
-        };
+        let (run, stats) = (&trainer.run, train.stats().since(&before));
         println!(
             "epoch {}/{}: {:.0} images/s, loss {:.4}, accuracy {:.2}%, waited {:.1}% for data",
-            row.epoch,
+            run.epoch,
             recipe.epochs,
-            row.images_per_second,
-            row.train_loss,
-            row.val_accuracy * 100.0,
-            row.consumer_wait_share * 100.0,
+            per_second(images, time),
+            run.train_loss,
+            run.accuracy * 100.0,
+            stats.consumer_wait_share() * 100.0,
         );
-        if let Some(log) = &mut log {
-            log.write(&row)?;
-        }
-        // After the log, from which rows that come again are removed; one that is missing would never come.
+        let metrics = Metrics::from([
+            ("epoch/number", f64::from(run.epoch)),
+            ("epoch/train_loss", run.train_loss),
+            ("epoch/val_accuracy", run.accuracy),
+            ("epoch/images_per_second", per_second(images, time)),
+            ("epoch/seconds", started.elapsed().as_secs_f64()),
+        ]);
+        // Before the checkpoint: what is missing in the log then would never come.
+        trainer.log_epoch(metrics);
         trainer.save(train.state()?)?;
     }
 

@@ -1,136 +1,212 @@
-//! `Log`: a row for each epoch, as CSV.
+//! `Log`: what a run says of itself, to a CSV file and to TensorBoard, from threads beside the
+//! loop; and what they read of GPU and machine.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use sutler::monitor::{Gpu, GpuReading, Host, HostReading, Monitor};
+use sutler::telemetry::{Csv, Metrics, Telemetry, TensorBoard};
+use tch::{Device, Kind, Tensor};
 
 use crate::fit::Error;
 
-const HEADER: &str = "epoch,step,images_per_second,train_loss,val_accuracy,learning_rate,loss_scale,consumer_wait_share,\
-                      seconds\n";
+/// How many steps there are between two losses in the log.
+const EVERY: u64 = 10;
 
-/// What there is to say of an epoch. Of one that was resumed, the speed, the share and the time are those of its rest.
-pub struct Row {
-    /// The first is 1.
-    pub epoch: u32,
-    /// Batches so far.
-    pub step: u64,
-    pub images_per_second: f64,
-    pub train_loss: f64,
-    pub val_accuracy: f64,
-    /// That of the last batch.
-    pub learning_rate: f64,
-    pub loss_scale: f64,
-    pub consumer_wait_share: f64,
-    /// Training and validation.
-    pub seconds: f64,
-}
+/// How many readings of GPU and machine, one a second, wait for the next of these steps.
+const HISTORY: usize = 60;
+
+/// How long a checkpoint waits for the log.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Log {
-    file: File,
+    telemetry: Telemetry,
+    host: Monitor<HostReading>,
+    /// `None` without a GPU.
+    gpus: Option<Monitor<Vec<GpuReading>>>,
+    /// The losses of the last steps, and how many these are.
+    sum: Tensor,
+    steps: u64,
+    /// The mean loss up to an earlier step. It is read when the next is there, so that nobody waits for the GPU.
+    mean: Option<(u64, Tensor)>,
 }
 
 impl Log {
-    /// Opens the log of a run that has done `epochs`: 0, if it is a new one.
+    /// Opens the log of a run that has done so many steps: 0, if it is a new one.
     ///
-    /// A run that goes on may have stood further when it ended than in its checkpoint. Rows of what comes again are
-    /// removed.
+    /// A run that goes on may have stood further when it ended than in its checkpoint. What comes again is removed.
     ///
     /// # Errors
     ///
-    /// If a new run would be mixed with another that is in the file, or if the file is no log.
-    pub fn open(path: &Path, epochs: u32, resumed: bool) -> Result<Self, Error> {
-        let fail = |error: io::Error| format!("--log {}: {error}", path.display());
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(fail)?;
-        }
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(fail)?;
-        if text.is_empty() {
-            file.write_all(HEADER.as_bytes()).map_err(fail)?;
-            return Ok(Log { file });
-        }
-        // With the header alone it is that of a run that came to nothing.
-        if !resumed && text != HEADER {
-            let path = path.display();
+    /// If a new run would be mixed with another that is in the directory.
+    pub fn open(directory: &Path, steps: u64, is_resumed: bool, device: Device) -> Result<Self, Error> {
+        let file = directory.join("metrics.csv");
+        // Before anything is written there.
+        if !is_resumed && fs::read_to_string(&file).is_ok_and(|text| text.lines().count() > 1) {
+            let directory = directory.display();
             return Err(format!(
-                "--log {path}: it has another run; --resume that one, name another file, or remove it"
+                "--log {directory}: it has another run; --resume that one, name another directory, or remove it"
             )
             .into());
         }
-        let Some(rows) = text.strip_prefix(HEADER) else {
-            return Err(format!("--log {}: not a log of this program", path.display()).into());
+        let csv = Csv::open(&file)?.purge_step(steps + 1)?;
+        let board = TensorBoard::create(directory)?.purge_step(steps + 1)?;
+        let telemetry = Telemetry::builder().sink(csv).sink(board).start()?;
+        let directory = std::path::absolute(directory)?;
+        println!("log: {}/metrics.csv, and for tensorboard --logdir {0}", directory.display());
+        let second = Duration::from_secs(1);
+        let host = Monitor::every(second, Host::new()).name("host").history(HISTORY).start()?;
+        let gpus = match Gpu::open() {
+            Ok(gpus) => Some(Monitor::every(second, gpus).name("gpu").history(HISTORY).start()?),
+            Err(_) => None,
         };
-        let epoch = |row: &str| row.split(',').next().and_then(|number| number.parse::<u32>().ok());
-        // A row without an end was cut off when the run was.
-        let is_had = |row: &&str| row.ends_with('\n') && epoch(row).is_some_and(|epoch| epoch <= epochs);
-        let had = rows.split_inclusive('\n').take_while(is_had);
-        let kept = HEADER.len() + had.map(str::len).sum::<usize>();
-        file.set_len(kept as u64).map_err(fail)?;
-        Ok(Log { file })
+        Ok(Log { telemetry, host, gpus, sum: Tensor::zeros([], (Kind::Float, device)), steps: 0, mean: None })
     }
 
-    pub fn write(&mut self, row: &Row) -> io::Result<()> {
-        let Row { epoch, step, images_per_second, train_loss, val_accuracy, learning_rate, .. } = row;
-        let Row { loss_scale, consumer_wait_share, seconds, .. } = row;
-        // In one piece, so that there are no half rows.
-        let row = format!(
-            "{epoch},{step},{images_per_second:.1},{train_loss:.6},{val_accuracy:.4},{learning_rate:.6e},{loss_scale},\
-             {consumer_wait_share:.4},{seconds:.2}\n"
-        );
-        self.file.write_all(row.as_bytes())
+    /// Adds the loss of a step; every so many steps, their mean is logged, and what `metrics` gives.
+    pub fn step(&mut self, step: u64, loss: &Tensor, metrics: impl FnOnce() -> Metrics) {
+        self.sum += loss;
+        self.steps += 1;
+        if self.steps == EVERY {
+            self.take_mean(step);
+            self.telemetry.log(step, metrics());
+            self.log_readings(step);
+        }
     }
+
+    /// Logs what was read of this machine since the last time.
+    fn log_readings(&self, step: u64) {
+        self.host.history().iter().for_each(|reading| self.telemetry.log(step, &reading.value));
+        let gpus = self.gpus.iter().flat_map(Monitor::history);
+        gpus.for_each(|reading| self.telemetry.log(step, &reading.value));
+    }
+
+    /// Logs what there is to say of an epoch.
+    pub fn epoch(&mut self, step: u64, metrics: impl Into<Metrics>) {
+        self.telemetry.log(step, metrics);
+        self.flush(step);
+    }
+
+    /// Waits until what was logged is written, the losses up to this step as well: before a checkpoint, since what is
+    /// missing then would never come.
+    pub fn flush(&mut self, step: u64) {
+        if self.steps > 0 {
+            self.take_mean(step);
+        }
+        self.log_mean();
+        let report = self.telemetry.flush(PATIENCE);
+        if !report.is_complete() {
+            eprintln!("the log is behind:\n{report}");
+        }
+    }
+
+    fn take_mean(&mut self, step: u64) {
+        self.log_mean();
+        self.mean = Some((step, &self.sum / self.steps as f64));
+        let _ = self.sum.zero_();
+        self.steps = 0;
+    }
+
+    fn log_mean(&mut self) {
+        if let Some((step, mean)) = self.mean.take() {
+            self.telemetry.log(step, [("train/loss", mean.double_value(&[]))]);
+        }
+    }
+}
+
+/// Makes the first directory of `runs/1`, `runs/2` and so on that is not there.
+pub fn next_run(runs: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(runs)?;
+    for number in 1_u64.. {
+        let run = runs.join(number.to_string());
+        match fs::create_dir(&run) {
+            // Also of a run that begins at the same moment.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| run),
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(epoch: u32) -> Row {
-        Row {
-            epoch,
-            step: 30 * u64::from(epoch),
-            images_per_second: 449.26,
-            train_loss: 0.5,
-            val_accuracy: 0.99,
-            learning_rate: 0.00123,
-            loss_scale: 65536.0,
-            consumer_wait_share: 0.003,
-            seconds: 1.5,
+    /// What the log has under a name: step and value.
+    fn column(directory: &Path, name: &str) -> Vec<(u64, f64)> {
+        let text = fs::read_to_string(directory.join("metrics.csv")).unwrap();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let column = rows[0].iter().position(|column| *column == name).unwrap();
+        let cells = rows[1..].iter().filter(|row| !row[column].is_empty());
+        cells.map(|row| (row[0].parse().unwrap(), row[column].parse().unwrap())).collect()
+    }
+
+    fn train(log: &mut Log, steps: std::ops::RangeInclusive<u64>) {
+        for step in steps {
+            log.step(step, &Tensor::from(step as f32), || Metrics::from([("train/lr", 0.5)]));
         }
     }
 
     #[test]
-    fn one_header_and_a_row_for_each_epoch_however_often_the_run_was_resumed() {
+    fn the_mean_loss_of_every_ten_steps_is_logged_and_that_of_the_rest_with_the_epoch() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("runs/log.csv");
-        let mut log = Log::open(&path, 0, false).unwrap();
-        (1..=3).for_each(|epoch| log.write(&row(epoch)).unwrap());
-        drop(log);
-        // The checkpoint is of epoch 2: epoch 3 comes again.
-        let mut log = Log::open(&path, 2, true).unwrap();
-        (3..=4).for_each(|epoch| log.write(&row(epoch)).unwrap());
-        let text = fs::read_to_string(&path).unwrap();
-        let epochs: Vec<&str> = text.lines().map(|line| line.split(',').next().unwrap()).collect();
-        assert_eq!(epochs, ["epoch", "1", "2", "3", "4"]);
-        assert_eq!(text.lines().nth(1), Some("1,30,449.3,0.500000,0.9900,1.230000e-3,65536,0.0030,1.50"));
-        let columns = |line: &str| line.split(',').count();
-        assert!(text.lines().all(|line| columns(line) == columns(HEADER)));
+        let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
+        train(&mut log, 1..=23);
+        log.epoch(23, [("val/accuracy", 0.25)]);
+        let column = |name| column(directory.path(), name);
+        assert_eq!(column("train/lr"), [(10, 0.5), (20, 0.5)]);
+        assert_eq!(column("train/loss"), [(10, 5.5), (20, 15.5), (23, 22.0)]);
+        assert_eq!(column("val/accuracy"), [(23, 0.25)]);
     }
 
     #[test]
-    fn runs_are_not_mixed() {
+    fn what_is_read_of_the_machine_is_logged_with_the_next_step() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log.csv");
-        Log::open(&path, 0, false).unwrap(); // stopped in its first epoch
-        Log::open(&path, 0, false).unwrap().write(&row(1)).unwrap();
-        Log::open(&path, 1, true).unwrap();
-        let error = Log::open(&path, 0, false).err().unwrap().to_string();
+        let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
+        while log.host.latest().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        train(&mut log, 1..=10);
+        log.flush(10);
+        let memory = column(directory.path(), "host/memory_used");
+        assert!(memory[0].0 == 10 && memory[0].1 > 0.0, "{memory:?}");
+    }
+
+    #[test]
+    fn a_checkpoint_has_all_losses_before_it_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::open(directory.path(), 0, false, Device::Cpu).unwrap();
+        train(&mut log, 1..=17);
+        log.flush(17);
+        assert_eq!(column(directory.path(), "train/loss"), [(10, 5.5), (17, 14.0)]);
+    }
+
+    #[test]
+    fn what_comes_again_is_in_the_log_once_and_runs_are_not_mixed() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |steps, is_resumed| Log::open(directory.path(), steps, is_resumed, Device::Cpu);
+        drop(open(0, false).unwrap()); // stopped in its first steps
+        let mut log = open(0, false).unwrap();
+        (1..=3).for_each(|epoch| log.epoch(epoch * 5, [("epoch", epoch)]));
+        drop(log);
+        // The checkpoint is of step 10: epoch 3 comes again.
+        let mut log = open(10, true).unwrap();
+        (3..=4).for_each(|epoch| log.epoch(epoch * 5, [("epoch", epoch)]));
+        let epochs = [(5, 1.0), (10, 2.0), (15, 3.0), (20, 4.0)];
+        assert_eq!(column(directory.path(), "epoch"), epochs);
+        let error = open(0, false).err().unwrap().to_string();
         assert!(error.contains("has another run"), "{error}");
-        fs::write(&path, "a letter\n").unwrap();
-        let error = Log::open(&path, 1, true).err().unwrap().to_string();
-        assert!(error.contains("not a log"), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "a letter\n");
+        assert_eq!(column(directory.path(), "epoch"), epochs);
+    }
+
+    #[test]
+    fn a_run_without_a_name_gets_the_next_number() {
+        let runs = tempfile::tempdir().unwrap();
+        let runs = runs.path().join("runs");
+        fs::create_dir_all(runs.join("2")).unwrap();
+        let made = [(); 3].map(|()| next_run(&runs).unwrap());
+        assert_eq!(made, ["1", "3", "4"].map(|number| runs.join(number)));
+        assert!(made.iter().all(|run| run.is_dir()));
     }
 }

@@ -36,7 +36,11 @@ use tch::{Device, TchError};
 
 use device::device;
 use fit::{Error, Images, Recipe, fit};
+use log::next_run;
 use model::Input;
+
+/// Where runs are logged, each in a directory of its own.
+const RUNS: &str = "runs";
 
 /// Of the order, the augmentation, the weights and the dropout.
 const SEED: u64 = 0;
@@ -155,7 +159,8 @@ impl Settings {
         // The cores are torch's on a machine without a GPU; a loader thread or two hold them up little.
         let mut workers = std::thread::available_parallelism().map_or(1, usize::from);
         let (mut device, mut amp) = ("auto".to_string(), false);
-        let (mut checkpoint, mut checkpoint_every, mut resume, mut log) = (None, None, None, None);
+        let (mut checkpoint, mut checkpoint_every, mut resume) = (None, None, None);
+        let (mut log, mut no_log) = (None, false);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
@@ -173,6 +178,7 @@ impl Settings {
                 Long("checkpoint-every") => checkpoint_every = Some(parser.value()?.parse()?),
                 Long("resume") => resume = Some(PathBuf::from(parser.value()?)),
                 Long("log") => log = Some(PathBuf::from(parser.value()?)),
+                Long("no-log") => no_log = true,
                 Short('h') | Long("help") => {
                     println!("{USAGE}");
                     return Ok(None);
@@ -211,9 +217,14 @@ impl Settings {
             checkpoint,
             checkpoint_every,
             resume,
-            log,
+            log: if no_log { None } else { log.or_else(default_log) },
         }))
     }
+}
+
+/// `None` where it cannot be made: nobody has asked for it.
+fn default_log() -> Option<PathBuf> {
+    next_run(Path::new(RUNS)).inspect_err(|error| eprintln!("there is no log: cannot make {RUNS}: {error}")).ok()
 }
 
 const USAGE: &str = "\
@@ -226,4 +237,6 @@ TRAIN and VAL have a directory of images for each class; DIR has MNIST's four ID
   --checkpoint DIR      keep a checkpoint there, a new one after each epoch
   --checkpoint-every N  and after every N batches
   --resume DIR          go on from the checkpoint there; new ones go there too, unless --checkpoint says otherwise
-  --log FILE            add a row to this CSV file after each epoch; a new run needs a new file";
+  --log DIR             log there, for TensorBoard and as metrics.csv; runs/1, runs/2 and so on, unless said. With
+                        --resume it is continued, else it must not have another run
+  --no-log              don't";

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use sutler::telemetry::Metrics;
 use sutler::{Epoch, Loader, LoaderState, Stack};
 use tch::nn::{ModuleT, VarStore};
 use tch::{Kind, Tensor, autocast, no_grad};
@@ -11,6 +12,7 @@ use tch::{Kind, Tensor, autocast, no_grad};
 use crate::amp::GradScaler;
 use crate::checkpoint::{self, Progress};
 use crate::fit::{Error, Images, Recipe};
+use crate::log::Log;
 use crate::optimizer::AdamW;
 
 /// A run: the network, what trains it, and how far it has come.
@@ -21,6 +23,7 @@ pub struct Trainer<'a, N> {
     network: N,
     optimizer: AdamW,
     vs: VarStore,
+    log: Option<Log>,
     pub run: Progress,
 }
 
@@ -28,7 +31,14 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
     /// Trains `network`, whose variables are those of `vs`, in epochs of so many batches.
     pub fn new(recipe: &'a Recipe, batches: u64, vs: VarStore, network: N) -> Self {
         let run = Progress::new(&recipe.settings, GradScaler::new(recipe.amp));
-        Trainer { recipe, batches, network, optimizer: AdamW::new(&vs), vs, run }
+        Trainer { recipe, batches, network, optimizer: AdamW::new(&vs), vs, log: None, run }
+    }
+
+    /// Logs from here on into that directory.
+    pub fn log(&mut self, directory: &Path) -> Result<(), Error> {
+        let Recipe { resume, device, .. } = self.recipe;
+        self.log = Some(Log::open(directory, self.run.step, resume.is_some(), *device)?);
+        Ok(())
     }
 
     /// Goes on from a checkpoint; gives what is left of its epoch.
@@ -55,13 +65,20 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
         let mut epoch = epoch.to_device(device);
         while let Some(batch) = epoch.next() {
             let (inputs, labels) = batch?;
-            loss_sum += self.step(&inputs, &labels);
+            let loss = self.step(&inputs, &labels);
+            loss_sum += &loss;
             images += inputs.size()[0] as u64;
+            self.log_step(&loss, || {
+                let mut metrics = Metrics::from(loader.stats().since(&before));
+                metrics.push("train/images_per_second", per_second(images, started.elapsed()));
+                metrics
+            });
 
             let number = (self.run.step - 1) % self.batches + 1;
             let is_due = self.recipe.checkpoint_every.is_some_and(|every| self.run.step.is_multiple_of(every));
             // Behind the last batch comes the one of the epoch.
             if is_due && number < self.batches {
+                self.flush_log();
                 self.run.loss_sum = self.finite(&loss_sum)?;
                 self.save(epoch.state())?;
             }
@@ -77,6 +94,7 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
             ));
         }
         bar.finish_and_clear();
+        self.flush_log();
         self.run.train_loss = self.finite(&loss_sum)? / self.batches as f64;
         self.run.loss_sum = 0.0;
         self.run.epoch += 1;
@@ -122,6 +140,30 @@ impl<'a, N: ModuleT> Trainer<'a, N> {
         let Some(directory) = &self.recipe.checkpoint else { return Ok(()) };
         self.run.loader = state.to_string();
         checkpoint::save(directory, &self.vs, &self.optimizer, &self.run)
+    }
+
+    fn log_step(&mut self, loss: &Tensor, metrics: impl FnOnce() -> Metrics) {
+        let (step, lr, scale) = (self.run.step, self.learning_rate(self.run.step - 1), self.run.scaler.factor());
+        if let Some(log) = &mut self.log {
+            log.step(step, loss, || {
+                let mut metrics = metrics();
+                metrics.extend([("train/learning_rate", lr), ("train/loss_scale", scale)]);
+                metrics
+            });
+        }
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush(self.run.step);
+        }
+    }
+
+    /// Logs what there is to say of an epoch.
+    pub fn log_epoch(&mut self, metrics: Metrics) {
+        if let Some(log) = &mut self.log {
+            log.epoch(self.run.step, metrics);
+        }
     }
 
     /// The value of a loss.
