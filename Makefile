@@ -7,18 +7,24 @@ torch = . scripts/libtorch.sh &&
 # Where cmake and nasm are, or can be installed, JPEG files are decoded by libjpeg-turbo.
 turbojpeg = $$(scripts/turbojpeg.sh && echo --features turbojpeg)
 
+comma = ,
+
 DATA = fixtures/shapes/train
 VAL = fixtures/shapes/val
 SECONDS = 600
 
 .PHONY: help train train-mnist test torchrun dlpack bench bench-peers bench-peers-memory bench-peers-photos bench-sampler
 .PHONY: gpu-check gpu-bundle photos throughput fixtures golden golden-transforms doc loom tsan asan miri memory fuzz
-.PHONY: soak deny minimal-versions msrv public-api
+.PHONY: serve serve-load soak deny minimal-versions msrv public-api
 
 help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
 	@echo "                                ARGS='--checkpoint DIR', later ARGS='--resume DIR'; ARGS=--help says what else"
 	@echo 'make train-mnist                train it on MNIST'
+	@echo 'make serve [REDIS=URL] [CHECKPOINT=DIR]   a service that says what is on images, with a page to drop them on; with'
+	@echo "                                what make train saved, if you say where. ARGS='--listen ADDRESS', ARGS=--help says"
+	@echo '                                what else'
+	@echo 'make serve-load                 how much the service does, and how long requests are held up'
 	@echo 'make test                       everything that CI runs'
 	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
 	@echo 'make dlpack                     batches as arrays of numpy, PyTorch and JAX, where those are there'
@@ -56,6 +62,15 @@ train:
 train-mnist:
 	@mnist=$$(scripts/mnist.sh) && $(torch) \
 	cargo run --locked --release --features tch,monitor --example train -- --mnist "$$mnist" $(ARGS)
+
+# With torch only where there is something for it to load. The classes are called what `make train` found in DATA.
+serve:
+	@$(if $(CHECKPOINT),$(torch)) \
+	cargo run --locked --release --features serve$(if $(CHECKPOINT),$(comma)tch) --example serve -- \
+		$(if $(REDIS),--redis '$(REDIS)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)' --labels '$(DATA)') $(ARGS)
+
+serve-load:
+	cargo run --locked --release --features serve --example serve -- --load $(ARGS)
 
 test:
 	@$(torch) scripts/test.sh

@@ -1,0 +1,168 @@
+//! `App`: what the requests share, and which request goes where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{self, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+
+use crate::board::Board;
+use crate::decoder::Decoder;
+use crate::job::{self, JobId, Status};
+use crate::model::Model;
+use crate::pace::Pace;
+use crate::pulse::Pulse;
+use crate::queue::Queue;
+use crate::service::Settings;
+use crate::store::{Error, Store};
+use crate::{socket, upload};
+
+pub struct App {
+    pub settings: Settings,
+    pub store: Arc<dyn Store>,
+    pub model: Arc<dyn Model>,
+    pub decoder: Decoder,
+    pub queue: Arc<Queue>,
+    pub board: Board,
+    pub pace: Pace,
+    pub pulse: Arc<Pulse>,
+    /// Of bodies that may be in memory at a time,
+    pub uploads: Semaphore,
+    /// and of WebSockets.
+    pub sockets: Arc<Semaphore>,
+    /// Turns to true when connections are to end.
+    pub closing: watch::Receiver<bool>,
+}
+
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/jobs", post(upload::post))
+        .route("/jobs/{id}", get(status))
+        .route("/ws", get(socket::upgrade))
+        .route("/health", get(health))
+        .method_not_allowed_fallback(nothing)
+        .fallback(nothing)
+        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::map_response(headers))
+        .with_state(Arc::clone(app))
+}
+
+async fn page() -> Response {
+    let Ok(nonce) = job::random() else { return failure(StatusCode::SERVICE_UNAVAILABLE, "no random numbers") };
+    let nonce = format!("{nonce:032x}");
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src blob: data:; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let html = include_str!("page.html").replace("{nonce}", &nonce);
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, &policy)];
+    (headers, html).into_response()
+}
+
+/// One answer for what never was, what has expired, and what cannot be an id.
+async fn status(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Some(id) = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok()) else { return nothing().await };
+    match app.status(vec![id]).await.as_deref() {
+        Ok([Some(status)]) => json(StatusCode::OK, status.to_json(id)),
+        Ok(_) => nothing().await,
+        Err(_) => app.busy("the store cannot be reached"),
+    }
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    let health = serde_json::json!({
+        "status": "ok",
+        "model": app.model.name(),
+        "jobs": app.board.len(),
+        "waiting": app.queue.len(),
+        "polls": app.pulse.polls(),
+        "longest_poll_ms": app.pulse.held().0.as_secs_f64() * 1e3,
+    });
+    json(StatusCode::OK, health.to_string())
+}
+
+pub async fn nothing() -> Response {
+    failure(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+impl App {
+    /// How far jobs are. `None` for what is not there.
+    pub async fn status(self: &Arc<Self>, ids: Vec<JobId>) -> Result<Vec<Option<Status>>, Error> {
+        let app = Arc::clone(self);
+        let status = move |id: JobId| match app.board.status(id) {
+            Some(status) => Ok(Some(status)),
+            // What is not on the board has ended, and was written down before.
+            None => app.store.status(id),
+        };
+        spawn_blocking(move || ids.into_iter().map(status).collect()).await?
+    }
+
+    /// Says that there is no room now, and when there will be.
+    pub fn busy(&self, problem: &str) -> Response {
+        let mut response = failure(StatusCode::SERVICE_UNAVAILABLE, problem);
+        response.headers_mut().insert(header::RETRY_AFTER, self.pace.seconds(self.queue.len()).into());
+        response
+    }
+}
+
+pub fn json(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+pub fn failure(status: StatusCode, problem: &str) -> Response {
+    json(status, serde_json::json!({ "error": problem }).to_string())
+}
+
+/// Refuses what a page of somebody else's asks a browser to send. Programs send no `Origin`.
+async fn same_origin(request: Request, next: Next) -> Response {
+    if is_foreign(request.headers()) {
+        return failure(StatusCode::FORBIDDEN, "another site's page may not ask");
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let site = origin.as_bytes().splitn(2, |&byte| byte == b'/').nth(1).and_then(|rest| rest.strip_prefix(b"/"));
+    site.is_none() || site != headers.get(header::HOST).map(HeaderValue::as_bytes)
+}
+
+/// What every answer has.
+async fn headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The page has one of its own.
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_from_elsewhere_is_foreign_and_a_program_is_not() {
+        let foreign = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "127.0.0.1:8080".parse().unwrap());
+            headers.extend(origin.map(|origin| (header::ORIGIN, origin.parse().unwrap())));
+            is_foreign(&headers)
+        };
+        assert!(!foreign(None));
+        assert!(!foreign(Some("http://127.0.0.1:8080")));
+        for origin in ["null", "", "http://127.0.0.1", "http://127.0.0.1:8081", "http://evil.example", "http:/", "/"] {
+            assert!(foreign(Some(origin)), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `Pulse`: how long anything held up a thread of the runtime's. While it does, no other request gets on there.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Of all that was polled. Each number is a sum or a maximum: the order of events does not matter to it.
+#[derive(Default)]
+pub struct Pulse {
+    polls: AtomicU64,
+    /// By the clock on the wall, also where the system had other threads run meanwhile.
+    wall: Longest,
+    /// Without the time for which the thread was ready to go on and had no core: what the poll itself took, whether it
+    /// worked or waited.
+    held: Longest,
+    /// What the thread had of a core: without the time for which it waited for anything.
+    cpu: Longest,
+}
+
+#[derive(Default)]
+struct Longest {
+    nanoseconds: AtomicU64,
+    /// How many took a millisecond or more.
+    over: AtomicU64,
+}
+
+impl Longest {
+    fn add(&self, time: Duration) {
+        self.nanoseconds.fetch_max(time.as_nanos() as u64, Relaxed);
+        self.over.fetch_add(u64::from(time >= Duration::from_millis(1)), Relaxed);
+    }
+
+    fn get(&self) -> (Duration, u64) {
+        (Duration::from_nanos(self.nanoseconds.load(Relaxed)), self.over.load(Relaxed))
+    }
+}
+
+impl Pulse {
+    /// Times each poll of a future.
+    pub fn timed<F: Future>(self: &Arc<Self>, future: F) -> Timed<F> {
+        Timed { future: Box::pin(future), pulse: Arc::clone(self) }
+    }
+
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Relaxed)
+    }
+
+    /// The longest poll, and how many took a millisecond or more.
+    pub fn wall(&self) -> (Duration, u64) {
+        self.wall.get()
+    }
+
+    /// As [`wall`](Pulse::wall), without the time for which the thread had no core.
+    pub fn held(&self) -> (Duration, u64) {
+        self.held.get()
+    }
+
+    /// As [`wall`](Pulse::wall), of the time for which the thread had a core.
+    pub fn cpu(&self) -> (Duration, u64) {
+        self.cpu.get()
+    }
+}
+
+pub struct Timed<F> {
+    future: Pin<Box<F>>,
+    pulse: Arc<Pulse>,
+}
+
+impl<F: Future> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let (begun, before) = (Instant::now(), Scheduled::now());
+        let result = self.future.as_mut().poll(context);
+        let (wall, after) = (begun.elapsed(), Scheduled::now());
+        self.pulse.polls.fetch_add(1, Relaxed);
+        self.pulse.wall.add(wall);
+        self.pulse.held.add(wall.saturating_sub(after.ready.saturating_sub(before.ready)));
+        self.pulse.cpu.add(after.running.saturating_sub(before.running));
+        result
+    }
+}
+
+/// What the system has counted of this thread so far; nothing where it does not count that.
+#[derive(Default)]
+struct Scheduled {
+    /// For how long it had a core,
+    running: Duration,
+    /// and for how long it was ready to run and had none.
+    ready: Duration,
+}
+
+impl Scheduled {
+    /// Linux counts both, in nanoseconds: they are the first two numbers of a file.
+    fn now() -> Self {
+        thread_local! {
+            static FILE: Option<File> = File::open("/proc/thread-self/schedstat").ok();
+        }
+        FILE.try_with(|file| file.as_ref().and_then(Self::read)).ok().flatten().unwrap_or_default()
+    }
+
+    fn read(mut file: &File) -> Option<Self> {
+        let mut text = [0; 64];
+        file.rewind().ok()?;
+        let length = file.read(&mut text).ok()?;
+        let mut numbers = std::str::from_utf8(&text[..length]).ok()?.split(' ');
+        let mut next = || Some(Duration::from_nanos(numbers.next()?.parse().ok()?));
+        Some(Scheduled { running: next()?, ready: next()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_holds_its_thread_up_is_seen() {
+        let pulse = Arc::new(Pulse::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(pulse.timed(async {}));
+        assert_eq!(pulse.polls(), 1);
+        runtime.block_on(pulse.timed(async { std::thread::sleep(Duration::from_millis(20)) }));
+        for (longest, over) in [pulse.wall(), pulse.held()] {
+            assert!(longest >= Duration::from_millis(20) && over >= 1, "{longest:?}");
+        }
+    }
+}

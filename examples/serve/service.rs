@@ -1,0 +1,155 @@
+//! `Service`: all of it, from its start to its end.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::app::{App, router};
+use crate::board::Board;
+use crate::decoder::Decoder;
+use crate::job::JobId;
+use crate::model::Model;
+use crate::pace::Pace;
+use crate::queue::Queue;
+use crate::server::listen;
+use crate::socket::SOCKETS;
+use crate::store::{Error, Store};
+use crate::upload::UPLOADS;
+use crate::worker::Workers;
+
+#[derive(Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub workers: usize,
+    pub max_batch: usize,
+    /// How long the first of a batch waits for others.
+    pub max_wait: Duration,
+    /// New jobs that wait, at most.
+    pub queue: usize,
+    /// In bytes.
+    pub max_body: usize,
+    /// How long a body may take to come, whole.
+    pub body_timeout: Duration,
+    pub max_pixels: usize,
+    /// The side of the square that the model sees.
+    pub size: usize,
+    /// How long stopping may take.
+    pub grace: Duration,
+    /// How often the store is looked through for what has expired, and for jobs that nobody works on.
+    pub sweep: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: 2,
+            max_batch: 16,
+            max_wait: Duration::from_millis(5),
+            queue: 256,
+            max_body: 16 << 20,
+            body_timeout: Duration::from_secs(30),
+            max_pixels: 50_000_000,
+            size: 64,
+            grace: Duration::from_secs(10),
+            sweep: Duration::from_secs(30),
+        }
+    }
+}
+
+pub struct Service {
+    pub address: SocketAddr,
+    pub app: Arc<App>,
+    pub runtime: Runtime,
+    workers: Workers,
+    server: JoinHandle<()>,
+    stopping: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
+}
+
+/// Threads for requests. They only pass bytes on.
+const THREADS: usize = 2;
+
+impl Service {
+    /// Queues what the store has that was not finished, and then listens.
+    pub fn start(settings: Settings, store: Arc<dyn Store>, model: Arc<dyn Model>) -> Result<Self, Error> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(THREADS).max_blocking_threads(64).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind(settings.listen));
+        let listener = listener.map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
+        let (stopping, is_stopping) = watch::channel(false);
+        let (closing, is_closing) = watch::channel(false);
+        let app = Arc::new(App {
+            decoder: Decoder::new(settings.size, settings.max_pixels),
+            queue: Queue::new(settings.queue),
+            board: Board::default(),
+            pace: Pace::new(settings.workers),
+            pulse: Arc::default(),
+            uploads: Semaphore::new(UPLOADS),
+            sockets: Arc::new(Semaphore::new(SOCKETS)),
+            closing: is_closing.clone(),
+            settings,
+            store,
+            model,
+        });
+        for job in app.store.unfinished()? {
+            app.board.enter(job.id);
+            app.queue.recover(job.id, job.starts);
+        }
+        let workers = Workers::start(&app, app.settings.workers)?;
+        let keeper = Arc::clone(&app);
+        thread::Builder::new().name("keeper".into()).spawn(move || keep(&keeper))?;
+        let address = listener.local_addr()?;
+        let server = listen(listener, router(&app), Arc::clone(&app.pulse), is_stopping, is_closing);
+        let server = runtime.spawn(app.pulse.timed(server));
+        Ok(Service { address, app, runtime, workers, server, stopping, closing })
+    }
+
+    /// Takes nothing new, works off what it can in the time there is, and says how many jobs are left to the next
+    /// start. Clients that are connected are answered meanwhile.
+    pub fn stop(self) -> usize {
+        self.stopping.send_replace(true);
+        self.app.queue.close();
+        let have_ended = self.workers.wait(self.app.settings.grace);
+        self.app.queue.halt();
+        if !have_ended {
+            self.workers.wait(Duration::from_millis(500)); // those that only wait for the store
+        }
+        self.closing.send_replace(true);
+        let _ = self.runtime.block_on(self.server);
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        self.app.board.len()
+    }
+}
+
+/// Keeps the store clean until the service stops.
+fn keep(app: &App) {
+    let mut orphans = HashSet::new();
+    while app.queue.pause(app.settings.sweep) {
+        if let Err(error) = app.store.expire() {
+            eprintln!("serve: the store cannot remove old results: {error}");
+        }
+        match app.store.unfinished() {
+            Ok(jobs) => {
+                // Whoever sent them was told that they were not accepted, and yet they were written: the answer of a
+                // store got lost. Those that were seen before as well: others may have ended while the list was made.
+                let unknown = |id: &JobId| app.board.status(*id).is_none();
+                let (again, new) =
+                    jobs.iter().filter(|job| unknown(&job.id)).partition::<Vec<_>, _>(|job| orphans.contains(&job.id));
+                for job in again {
+                    app.board.enter(job.id);
+                    app.queue.recover(job.id, job.starts);
+                }
+                orphans = new.into_iter().map(|job| job.id).collect();
+            }
+            Err(error) => eprintln!("serve: the store cannot say which jobs it has: {error}"),
+        }
+    }
+}

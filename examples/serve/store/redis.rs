@@ -1,0 +1,191 @@
+//! `Redis`: jobs in a Redis server, for services that must not lose them with their own disk.
+//!
+//! ```text
+//! sutler:serve:unfinished    the ids of jobs that have not ended, sorted by when they were accepted
+//! sutler:serve:image:ID      an image, until its job has ended
+//! sutler:serve:starts:ID     a name for each time that the job was begun
+//! sutler:serve:result:ID     how the job ended, as JSON; Redis lets it expire
+//! ```
+//!
+//! One service works with one prefix of keys. What Redis is told survives Redis itself only as far as it is configured
+//! to write it down: [`Store::warnings`] says where it is not.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use redis::{Client, Connection, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
+
+use super::{Begun, Error, Store, Unfinished};
+use crate::job::{JobId, Outcome, Status};
+
+pub struct Redis {
+    client: Client,
+    /// Connections that nobody uses. One that failed is not put back.
+    idle: Mutex<Vec<Connection>>,
+    keep: Duration,
+}
+
+const PREFIX: &str = "sutler:serve:";
+const UNFINISHED: &str = "sutler:serve:unfinished";
+
+/// How long Redis may take to answer before it counts as gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Redis {
+    /// # Errors
+    ///
+    /// If nobody answers there.
+    pub fn open(url: &str, keep: Duration) -> Result<Self, Error> {
+        // An address may have a password in it, and is not repeated.
+        let open = || -> Result<Self, Error> {
+            let redis = Redis { client: Client::open(url)?, idle: Mutex::new(Vec::new()), keep };
+            redis.with(|connection| redis::cmd("PING").exec(connection))?;
+            Ok(redis)
+        };
+        open().map_err(|error| format!("--redis: {error}").into())
+    }
+
+    /// Makes a call over a connection. One that was idle may have ended since: then another is made, once.
+    fn with<T>(&self, call: impl Fn(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        if let Some(mut connection) = taken {
+            match call(&mut connection) {
+                Ok(value) => {
+                    idle().push(connection);
+                    return Ok(value);
+                }
+                // All that are idle are as old, or older.
+                Err(error) if error.is_io_error() || error.is_unrecoverable_error() => idle().clear(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut connection = self.client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_write_timeout(Some(PATIENCE))?;
+        let value = call(&mut connection)?;
+        idle().push(connection);
+        Ok(value)
+    }
+
+    fn config(&self, name: &str) -> Option<String> {
+        let pair = self.with(|connection| redis::cmd("CONFIG").arg("GET").arg(name).query::<Vec<String>>(connection));
+        pair.ok()?.into_iter().nth(1)
+    }
+}
+
+fn key(what: &str, id: JobId) -> String {
+    format!("{PREFIX}{what}:{id}")
+}
+
+/// All or nothing.
+fn transaction() -> Pipeline {
+    let mut pipeline = pipe();
+    pipeline.atomic();
+    pipeline
+}
+
+impl Store for Redis {
+    fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut pipeline = transaction();
+        pipeline.set(key("image", id), image).ignore();
+        pipeline.zadd(UNFINISHED, id.to_string(), now.as_micros() as u64).ignore();
+        self.with(|connection| pipeline.exec(connection))
+    }
+
+    fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error> {
+        let mut pipeline = pipe();
+        for &id in ids {
+            pipeline.sadd(key("starts", id), format!("{start:032x}")).ignore();
+            pipeline.scard(key("starts", id)).get(key("image", id)).exists(key("result", id));
+            pipeline.zscore(UNFINISHED, id.to_string());
+        }
+        type Row = (u32, Option<Vec<u8>>, bool, Option<f64>);
+        let rows: Vec<redis::Value> = self.with(|connection| pipeline.query(connection))?;
+        let mut begun = Vec::new();
+        for (row, &id) in rows.chunks(4).zip(ids) {
+            let (starts, image, has_result, unfinished): Row =
+                redis::from_redis_value(redis::Value::Array(row.to_vec()))?;
+            begun.push(match image {
+                _ if has_result || unfinished.is_none() => {
+                    self.with(|connection| redis::cmd("DEL").arg(key("starts", id)).exec(connection))?;
+                    Begun::Ended
+                }
+                Some(image) => Begun::Image { image, starts },
+                None => Begun::Lost,
+            });
+        }
+        Ok(begun)
+    }
+
+    fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
+        let mut pipeline = transaction();
+        for (id, outcome) in outcomes {
+            let expiry = SetExpiry::PX(u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX).max(1));
+            let once = SetOptions::default().conditional_set(redis::ExistenceCheck::NX).with_expiration(expiry);
+            pipeline.set_options(key("result", *id), serde_json::to_vec(outcome)?, once).ignore();
+            pipeline.del(&[key("image", *id), key("starts", *id)]).ignore();
+            pipeline.zrem(UNFINISHED, id.to_string()).ignore();
+        }
+        self.with(|connection| pipeline.exec(connection))
+    }
+
+    fn status(&self, id: JobId) -> Result<Option<Status>, Error> {
+        let mut pipeline = transaction();
+        pipeline.get(key("result", id)).zscore(UNFINISHED, id.to_string());
+        let (result, unfinished): (Option<Vec<u8>>, Option<f64>) =
+            self.with(|connection| pipeline.query(connection))?;
+        Ok(match result {
+            Some(result) => Some(Status::Ended(serde_json::from_slice(&result)?)),
+            None => unfinished.map(|_| Status::Queued),
+        })
+    }
+
+    fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
+        let ids: Vec<String> =
+            self.with(|connection| redis::cmd("ZRANGE").arg(UNFINISHED).arg(0).arg(-1).query(connection))?;
+        let ids: Vec<JobId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut jobs = Vec::new();
+        for ids in ids.chunks(1000) {
+            let mut pipeline = pipe();
+            for &id in ids {
+                pipeline.scard(key("starts", id));
+            }
+            let starts: Vec<u32> = self.with(|connection| pipeline.query(connection))?;
+            jobs.extend(ids.iter().zip(starts).map(|(&id, starts)| Unfinished { id, starts }));
+        }
+        Ok(jobs)
+    }
+
+    /// Redis does.
+    fn expire(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self.config("appendonly").as_deref() {
+            Some("yes") => match self.config("appendfsync").as_deref() {
+                Some("always") | None => {}
+                Some(other) => warnings.push(format!(
+                    "Redis writes to its disk later (appendfsync {other}): if its machine fails, the jobs of the last \
+                     moments are lost; `appendfsync always` keeps them"
+                )),
+            },
+            Some(_) => warnings.push(
+                "Redis does not keep what it is told (appendonly no): jobs that were accepted are lost if it ends; \
+                 `appendonly yes` keeps them"
+                    .into(),
+            ),
+            None => warnings.push("Redis does not say whether it keeps what it is told (CONFIG GET appendonly)".into()),
+        }
+        match self.config("maxmemory-policy") {
+            Some(policy) if policy.starts_with("allkeys") => warnings.push(format!(
+                "Redis removes jobs when its memory is full (maxmemory-policy {policy}); `noeviction` keeps them"
+            )),
+            _ => {}
+        }
+        warnings
+    }
+}

@@ -1,0 +1,72 @@
+//! Models with something the matter with them.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::job::Label;
+use crate::model::{MeanColour, Model};
+use crate::store::Error;
+
+/// Images of this colour do it.
+pub const POISON: [u8; 3] = [255, 0, 255];
+
+/// What [`MeanColour`] calls it.
+const POISONOUS: &str = "fuchsia";
+
+fn is_poison(labels: &[Label]) -> bool {
+    labels[0].name == POISONOUS && labels[0].score > 0.98
+}
+
+/// Calls a function where there is poison in the batch, and otherwise takes a while for each batch.
+pub struct Poisoned {
+    pub effect: fn(),
+    pub time: Duration,
+}
+
+impl Model for Poisoned {
+    fn name(&self) -> &str {
+        "poisoned"
+    }
+
+    fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error> {
+        let labels = MeanColour.run(images, side)?;
+        if labels.iter().any(|labels| is_poison(labels)) {
+            (self.effect)();
+        }
+        thread::sleep(self.time);
+        Ok(labels)
+    }
+}
+
+/// Holds every batch until it is opened, and remembers how many images each had.
+#[derive(Clone, Default)]
+pub struct Gate {
+    is_open: Arc<(Mutex<bool>, Condvar)>,
+    pub batches: Arc<Mutex<Vec<usize>>>,
+    pub fails: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.is_open.0.lock().unwrap() = true;
+        self.is_open.1.notify_all();
+    }
+}
+
+impl Model for Gate {
+    fn name(&self) -> &str {
+        "gate"
+    }
+
+    fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error> {
+        self.batches.lock().unwrap().push(images.len() / (3 * side * side));
+        let is_open = self.is_open.0.lock().unwrap();
+        drop(self.is_open.1.wait_while(is_open, |is_open| !*is_open).unwrap());
+        match self.fails.load(SeqCst) {
+            true => Err("secret: /etc/model".into()),
+            false => MeanColour.run(images, side),
+        }
+    }
+}

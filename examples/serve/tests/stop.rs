@@ -1,0 +1,87 @@
+//! A service that is to stop finishes what it can, and leaves the rest to the next.
+
+use std::time::{Duration, Instant};
+
+use super::process::{GRACE, with_processes};
+use super::{colour, end_of};
+use crate::client::Socket;
+
+const RED: [u8; 3] = [255, 0, 0];
+
+#[test]
+fn what_can_be_finished_in_time_is_and_those_who_wait_are_told() {
+    with_processes(|starter| {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let mut process = starter.start(place, 300);
+        let mut client = process.client();
+        let mut socket = Socket::connect(process.address).unwrap();
+        let ids: Vec<_> = (0..4).map(|_| client.post(&colour(RED)).unwrap().id().unwrap()).collect();
+        socket.ask(&ids.join(" ")).unwrap();
+        process.terminate();
+        let mut ends = Vec::new();
+        while let Some(news) = socket.next().unwrap() {
+            ends.extend((news["status"] == "done").then(|| news["id"].as_str().unwrap().to_string()));
+        }
+        ends.sort_by_key(|id| ids.iter().position(|other| other == id));
+        assert_eq!(ends, ids);
+        let (status, text) = process.end();
+        assert!(status.success() && text.contains("stopping\nstopped\n"), "{text}");
+        let process = starter.start(place, 0);
+        for id in &ids {
+            assert_eq!(end_of(&mut process.client(), id)["status"], "done");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_is_left_to_the_next_start_and_nothing_new_is_taken() {
+    with_processes(|starter| {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let mut process = starter.start(place, 1500);
+        let mut client = process.client();
+        let ids: Vec<_> = (0..60).map(|_| client.post(&colour(RED)).unwrap().id().unwrap()).collect();
+        let stopping = Instant::now();
+        process.terminate();
+        // Over a connection that was there before, it answers until it ends.
+        let mut is_closed = false;
+        while let Ok(answer) = client.post(&colour(RED)) {
+            is_closed |= answer.status == 503;
+            // One that came before it knew is accepted.
+            assert!(answer.status == 503 || (answer.status == 202 && !is_closed));
+        }
+        assert!(is_closed);
+        let (status, text) = process.end();
+        assert!(stopping.elapsed() < GRACE + Duration::from_secs(10));
+        assert!(status.success() && text.contains(" jobs are left to the next start"), "{text}");
+        assert!(std::net::TcpStream::connect(process.address).is_err());
+
+        let process = starter.start(place, 0);
+        for id in &ids {
+            assert_eq!(end_of(&mut process.client(), id)["status"], "done");
+        }
+    });
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+    with_processes(|starter| {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let mut process = starter.start(place, 1500);
+        let mut client = process.client();
+        let ids: Vec<_> = (0..20).map(|_| client.post(&colour(RED)).unwrap().id().unwrap()).collect();
+        process.terminate();
+        super::eventually("it says so", || {
+            let answer = client.post(&colour(RED));
+            answer.map_or(true, |answer| answer.status == 503).then_some(())
+        });
+        process.terminate();
+        assert_eq!(process.end().0.code(), Some(1));
+        let process = starter.start(place, 0);
+        for id in &ids {
+            assert_eq!(end_of(&mut process.client(), id)["status"], "done");
+        }
+    });
+}
