@@ -34,8 +34,10 @@ pub struct App {
     pub pace: Pace,
     pub pulse: Arc<Pulse>,
     /// Of bodies that may be in memory at a time,
-    pub uploads: Semaphore,
-    /// and of WebSockets.
+    pub uploads: Arc<Semaphore>,
+    /// of connections,
+    pub connections: Arc<Semaphore>,
+    /// and of those that have become WebSockets.
     pub sockets: Arc<Semaphore>,
     /// Turns to true when connections are to end.
     pub closing: watch::Receiver<bool>,

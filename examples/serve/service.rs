@@ -11,14 +11,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, router};
+use crate::app::App;
 use crate::board::Board;
 use crate::decoder::Decoder;
 use crate::job::JobId;
 use crate::model::Model;
 use crate::pace::Pace;
 use crate::queue::Queue;
-use crate::server::listen;
+use crate::server::{CONNECTIONS, listen};
 use crate::socket::SOCKETS;
 use crate::store::{Error, Store};
 use crate::upload::UPLOADS;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_body: usize,
     /// How long a body may take to come, whole.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what it asked for (on Linux).
+    pub unread_timeout: Duration,
     pub max_pixels: usize,
     /// The side of the square that the model sees.
     pub size: usize,
@@ -56,6 +58,7 @@ impl Default for Settings {
             queue: 256,
             max_body: 16 << 20,
             body_timeout: Duration::from_secs(30),
+            unread_timeout: Duration::from_secs(30),
             max_pixels: 50_000_000,
             size: 64,
             grace: Duration::from_secs(10),
@@ -92,9 +95,10 @@ impl Service {
             board: Board::default(),
             pace: Pace::new(settings.workers),
             pulse: Arc::default(),
-            uploads: Semaphore::new(UPLOADS),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
             sockets: Arc::new(Semaphore::new(SOCKETS)),
-            closing: is_closing.clone(),
+            closing: is_closing,
             settings,
             store,
             model,
@@ -107,8 +111,7 @@ impl Service {
         let keeper = Arc::clone(&app);
         thread::Builder::new().name("keeper".into()).spawn(move || keep(&keeper))?;
         let address = listener.local_addr()?;
-        let server = listen(listener, router(&app), Arc::clone(&app.pulse), is_stopping, is_closing);
-        let server = runtime.spawn(app.pulse.timed(server));
+        let server = runtime.spawn(app.pulse.timed(listen(listener, Arc::clone(&app), is_stopping)));
         Ok(Service { address, app, runtime, workers, server, stopping, closing })
     }
 

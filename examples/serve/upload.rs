@@ -22,7 +22,7 @@ pub const UPLOADS: usize = 32;
 pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let patience = app.settings.body_timeout;
-    let Ok(Ok(_permit)) = timeout(patience, app.uploads.acquire()).await else {
+    let Ok(Ok(permit)) = timeout(patience, Arc::clone(&app.uploads).acquire_owned()).await else {
         return app.busy("too many images are being sent");
     };
     let body = match timeout(patience, read(body, app.settings.max_body, &parts.headers)).await {
@@ -32,7 +32,11 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     };
     // From here on it runs to its end, also when the client is gone: half an acceptance would be none.
     let accepting = Arc::clone(&app);
-    let accepted = spawn_blocking(move || accept(&accepting, &parts.headers, body)).await;
+    let accept = move || {
+        let _permit = permit; // as long as the body is in memory
+        accept(&accepting, &parts.headers, body)
+    };
+    let accepted = spawn_blocking(accept).await;
     accepted.unwrap_or_else(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the service failed"))
 }
 

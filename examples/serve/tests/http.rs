@@ -1,14 +1,21 @@
 //! Requests and their answers.
 
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use super::models::{Gate, POISON, Poisoned};
+use super::stores::Hooked;
 use super::{Running, colour, end_of, eventually, fixture, settings};
 use crate::client::{Answer, Client};
 use crate::model::MeanColour;
+use crate::server::CONNECTIONS;
 use crate::service::Settings;
+use crate::upload::UPLOADS;
 
 const RED: [u8; 3] = [255, 0, 0];
 
@@ -116,7 +123,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n123").unwrap();
     assert_eq!(client.answer().unwrap().status, 408);
     // Nor do those who wait for their turn, where there are too many of them.
-    let all = service.service().app.uploads.try_acquire_many(crate::upload::UPLOADS as u32).unwrap();
+    let all = service.service().app.uploads.try_acquire_many(UPLOADS as u32).unwrap();
     assert_eq!(service.client().post(&colour(RED)).unwrap().status, 503);
     drop(all);
     assert_eq!(service.client().post(&colour(RED)).unwrap().status, 202);
@@ -321,7 +328,59 @@ fn a_client_that_leaves_in_the_middle_of_its_image_takes_nothing_with_it() {
         let id = client.post(&colour(RED)).unwrap().id().unwrap();
         assert_eq!(end_of(&mut client, &id)["status"], "done");
     }
-    assert_eq!(service.service().app.uploads.available_permits(), crate::upload::UPLOADS);
+    let uploads = &service.service().app.uploads;
+    eventually("all places are free", || (uploads.available_permits() == UPLOADS).then_some(()));
+}
+
+#[test]
+fn a_body_has_its_place_as_long_as_it_is_in_memory_also_when_its_client_is_gone() {
+    let (inside, leave) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(UPLOADS + 1)));
+    let (count, wait) = (Arc::clone(&inside), Arc::clone(&leave));
+    let folder = tempfile::tempdir().unwrap();
+    let store = Hooked::new(folder.path(), move |call| {
+        // The last comes when the others have left.
+        if call == "accept" && count.fetch_add(1, SeqCst) < UPLOADS {
+            wait.wait();
+        }
+        Ok(())
+    });
+    let body_timeout = Duration::from_secs(2);
+    let service = Running::with_store(Settings { body_timeout, ..settings() }, store, MeanColour, folder);
+    let image = colour(RED);
+    let head = format!("POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", image.len());
+    for number in 0..UPLOADS {
+        service.client().send(&[head.as_bytes(), &image].concat()).unwrap();
+        eventually("it is being accepted", || (inside.load(SeqCst) > number).then_some(()));
+    }
+    let busy = service.client().post(&image).unwrap();
+    assert_eq!((busy.status, busy.json()["error"].as_str()), (503, Some("too many images are being sent")));
+    leave.wait();
+    assert_eq!(service.client().post(&image).unwrap().status, 202);
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_let_go_of() {
+    let unread_timeout = Duration::from_secs(1);
+    let service = Running::new(Settings { unread_timeout, ..settings() }, MeanColour);
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    // One is always there for the next client.
+    let connections = &service.service().app.connections;
+    eventually("it is there", || (connections.available_permits() == CONNECTIONS - 2).then_some(()));
+    // Until nothing more can be sent, because nothing that is sent is taken.
+    let mut waits = 0;
+    while waits < 20 {
+        match stream.write(&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100)) {
+            Ok(_) => waits = 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                waits += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(_) => break, // it was let go of already
+        }
+    }
+    eventually("it is let go of", || (connections.available_permits() == CONNECTIONS - 1).then_some(()));
+    drop(stream);
 }
 
 #[test]

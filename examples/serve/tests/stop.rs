@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::models::Gate;
 use super::process::{GRACE, with_processes};
-use super::{colour, end_of};
+use super::{Running, colour, end_of, settings};
 use crate::client::Socket;
+use crate::service::Service;
 
 const RED: [u8; 3] = [255, 0, 0];
 
@@ -84,4 +86,25 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
             assert_eq!(end_of(&mut process.client(), id)["status"], "done");
         }
     });
+}
+
+#[test]
+fn everybody_who_waits_at_a_websocket_is_told_of_the_last_results_and_of_the_end() {
+    let gate = Gate::default();
+    let mut service = Running::new(settings(), gate.clone());
+    let ids = [(); 3].map(|()| service.client().post(&colour(RED)).unwrap().id().unwrap());
+    let mut sockets: Vec<_> = (0..100).map(|_| Socket::connect(service.address()).unwrap()).collect();
+    for socket in &mut sockets {
+        socket.ask(&ids.join(" ")).unwrap();
+        ids.iter().for_each(|_| drop(socket.next().unwrap().unwrap()));
+    }
+    gate.open();
+    service.service.take().map(Service::stop);
+    for mut socket in sockets {
+        let mut done = 0;
+        while let Some(news) = socket.next().unwrap() {
+            done += usize::from(news["status"] == "done");
+        }
+        assert_eq!(done, 3);
+    }
 }

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::redis::{SAFE, Server};
+use super::stores::Hooked;
 use super::{HOUR, colour, eventually, settings};
 use crate::client::Client;
 use crate::job::{JobId, Label, Outcome, Status};
 use crate::model::MeanColour;
 use crate::service::{Service, Settings};
-use crate::store::{Begun, Directory, Error, Redis, Store, Unfinished};
+use crate::store::{Begun, Directory, Redis, Store, Unfinished};
 
 /// Runs a test with a new store of either kind, and then with what another process would find there.
 fn with_stores(keep: Duration, test: impl Fn(&dyn Fn() -> Box<dyn Store>)) {
@@ -179,40 +180,11 @@ fn what_a_process_left_half_written_is_cleared_and_never_taken_for_a_job() {
     assert!(!path(format!("accepted/{both}")).exists() && !path(format!("partial/{half}")).exists());
 }
 
-/// Keeps every job and says that it did not.
-struct Mumbling(Directory);
-
-impl Store for Mumbling {
-    fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
-        self.0.accept(id, image)?;
-        Err("the answer was lost".into())
-    }
-
-    fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error> {
-        self.0.begin(ids, start)
-    }
-
-    fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
-        self.0.finish(outcomes)
-    }
-
-    fn status(&self, id: JobId) -> Result<Option<Status>, Error> {
-        self.0.status(id)
-    }
-
-    fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
-        self.0.unfinished()
-    }
-
-    fn expire(&self) -> Result<(), Error> {
-        self.0.expire()
-    }
-}
-
 #[test]
 fn a_job_that_was_written_though_its_client_was_told_otherwise_does_not_stay_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Mumbling(Directory::open(folder.path(), HOUR).unwrap());
+    let store =
+        Hooked::new(folder.path(), |call| if call == "accept" { Err("the answer was lost".into()) } else { Ok(()) });
     let settings = Settings { sweep: Duration::from_millis(20), ..settings() };
     let service = Service::start(settings, Arc::new(store), Arc::new(MeanColour)).unwrap();
     let mut client = Client::connect(service.address).unwrap();
