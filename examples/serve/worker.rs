@@ -97,7 +97,8 @@ fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(Job
             Begun::Lost => outcomes.push((id, Outcome::failed("the store has lost the image"))),
             Begun::Ended => match insist(app, "read a result", || app.store.status(id))? {
                 Some(Status::Ended(outcome)) => app.board.end(vec![(id, outcome)]),
-                _ => app.board.withdraw(id), // it has expired
+                // It was accepted, and is not there: a server without a disk was started again, say.
+                _ => outcomes.push((id, Outcome::failed("the store has lost the job"))),
             },
         }
     }
@@ -119,8 +120,11 @@ fn labels(app: &App, decoded: &[(JobId, ImageTensor<f32>)], numbers: &mut Vec<f3
     let failed = |reason: &str| vec![Outcome::failed(reason); decoded.len()];
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(labels)) if labels.len() == decoded.len() => {
-            let done = |labels: Vec<Label>| Outcome::Done { model: app.model.name().into(), labels };
-            labels.into_iter().map(done).collect()
+            let outcome = |labels: Vec<Label>| match labels.iter().all(|label| label.score.is_finite()) {
+                true => Outcome::Done { model: app.model.name().into(), labels },
+                false => Outcome::failed("the model gave no number for this image"), // nor has JSON one for it
+            };
+            labels.into_iter().map(outcome).collect()
         }
         Ok(Ok(labels)) => {
             eprintln!("serve: the model gave {} answers for {} images", labels.len(), decoded.len());

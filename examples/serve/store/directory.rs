@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Begun, Error, Store, Unfinished};
+use super::{Begun, Error, Store, Unfinished, parse};
 use crate::job::{JobId, Outcome, Status};
 
 pub struct Directory {
@@ -49,7 +49,9 @@ impl Directory {
             for entry in fs::read_dir(root.join(PARTIAL))? {
                 fs::remove_file(entry?.path())?;
             }
-            Ok(Directory { root, keep, _lock: lock })
+            let directory = Directory { root, keep, _lock: lock };
+            directory.forget_images()?;
+            Ok(directory)
         };
         open().map_err(|error| format!("--store {}: {error}", root.display()).into())
     }
@@ -72,25 +74,34 @@ impl Directory {
 
     fn begin_one(&self, id: JobId, start: u128) -> Result<Begun, Error> {
         if self.path(RESULTS, id).exists() {
+            sync(&self.root.join(RESULTS))?; // an image goes after its result is on the disk
             self.forget_image(id)?;
             return Ok(Begun::Ended);
         }
         let image = match fs::read(self.path(ACCEPTED, id)) {
             Ok(image) => image,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Begun::Ended),
-            Err(error) => {
+            Err(error) if is_lasting(&error) => {
                 eprintln!("serve: cannot read the image of job {} back: {error}", id.short());
                 return Ok(Begun::Lost);
             }
+            Err(error) => return Err(error.into()),
         };
         let path = self.path(STARTS, id);
         let mut starts = starts(&path)?;
-        if starts.insert(format!("{start:032x}")) {
+        if starts.insert(format!("{start:032x}").into_bytes()) {
             // Not synced: it is to survive this process, and a power failure is no fault of the image.
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             file.write_all(format!("{start:032x}\n").as_bytes())?;
         }
         Ok(Begun::Image { image, starts: starts.len() as u32 })
+    }
+
+    /// Of all jobs that have ended. Not while they end: the result of one may have its name and not be on the disk.
+    fn forget_images(&self) -> io::Result<()> {
+        sync(&self.root.join(RESULTS))?;
+        let ids = self.ids(ACCEPTED)?.into_iter();
+        ids.filter(|id| self.path(RESULTS, *id).exists()).try_for_each(|id| self.forget_image(id))
     }
 
     /// Of a job that has ended. The image is the last to go: without it the job is not looked at again.
@@ -110,7 +121,7 @@ impl Directory {
         if age(&path)?.is_none_or(|age| age >= self.keep) {
             return Ok(None);
         }
-        Ok(Some(serde_json::from_slice(&text)?))
+        Ok(Some(parse(&text)))
     }
 
     /// Those of the files in a folder that jobs have, by id.
@@ -162,8 +173,7 @@ impl Store for Directory {
         let mut jobs = Vec::new();
         for id in self.ids(ACCEPTED)? {
             if self.path(RESULTS, id).exists() {
-                self.forget_image(id)?;
-                continue;
+                continue; // it is just ending
             }
             match fs::metadata(self.path(ACCEPTED, id)).and_then(|metadata| metadata.modified()) {
                 Ok(accepted) => jobs.push((accepted, id)),
@@ -211,10 +221,19 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// The starts that a file of `starts` has.
-fn starts(path: &Path) -> io::Result<BTreeSet<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().map(str::to_string).collect()),
+/// Whether what could not be read will not be read later either. Other errors, of too many open files say, pass.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, PermissionDenied};
+    let is_damage = cfg!(unix) && error.raw_os_error() == Some(5); // EIO, which has no kind
+    is_damage || matches!(error.kind(), InvalidData | IsADirectory | PermissionDenied)
+}
+
+/// The starts that a file of `starts` has. After a power failure they may be anything.
+fn starts(path: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            Ok(bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error),
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::{Client, Connection, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
 
-use super::{Begun, Error, Store, Unfinished};
+use super::{Begun, Error, Store, Unfinished, parse};
 use crate::job::{JobId, Outcome, Status};
 
 pub struct Redis {
@@ -85,6 +85,12 @@ fn transaction() -> Pipeline {
     pipeline
 }
 
+/// Removes all of a job but its result.
+fn forget(pipeline: &mut Pipeline, id: JobId) {
+    pipeline.del(&[key("image", id), key("starts", id)]).ignore();
+    pipeline.zrem(UNFINISHED, id.to_string()).ignore();
+}
+
 impl Store for Redis {
     fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -104,11 +110,19 @@ impl Store for Redis {
         type Row = (u32, Option<Vec<u8>>, bool, Option<f64>);
         let rows: Vec<redis::Value> = self.with(|connection| pipeline.query(connection))?;
         let mut begun = Vec::new();
-        for (row, &id) in rows.chunks(4).zip(ids) {
-            let (starts, image, has_result, unfinished): Row =
-                redis::from_redis_value(redis::Value::Array(row.to_vec()))?;
+        let mut values = rows.into_iter();
+        for &id in ids {
+            let row = redis::Value::Array(values.by_ref().take(4).collect());
+            let (starts, image, has_result, unfinished): Row = redis::from_redis_value(row)?;
             begun.push(match image {
-                _ if has_result || unfinished.is_none() => {
+                // An acceptance may have come late, over a connection that was given up.
+                _ if has_result => {
+                    let mut pipeline = transaction();
+                    forget(&mut pipeline, id);
+                    self.with(|connection| pipeline.exec(connection))?;
+                    Begun::Ended
+                }
+                _ if unfinished.is_none() => {
                     self.with(|connection| redis::cmd("DEL").arg(key("starts", id)).exec(connection))?;
                     Begun::Ended
                 }
@@ -125,8 +139,7 @@ impl Store for Redis {
             let expiry = SetExpiry::PX(u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX).max(1));
             let once = SetOptions::default().conditional_set(redis::ExistenceCheck::NX).with_expiration(expiry);
             pipeline.set_options(key("result", *id), serde_json::to_vec(outcome)?, once).ignore();
-            pipeline.del(&[key("image", *id), key("starts", *id)]).ignore();
-            pipeline.zrem(UNFINISHED, id.to_string()).ignore();
+            forget(&mut pipeline, *id);
         }
         self.with(|connection| pipeline.exec(connection))
     }
@@ -137,7 +150,7 @@ impl Store for Redis {
         let (result, unfinished): (Option<Vec<u8>>, Option<f64>) =
             self.with(|connection| pipeline.query(connection))?;
         Ok(match result {
-            Some(result) => Some(Status::Ended(serde_json::from_slice(&result)?)),
+            Some(result) => Some(Status::Ended(parse(&result))),
             None => unfinished.map(|_| Status::Queued),
         })
     }

@@ -11,10 +11,12 @@ use std::time::Duration;
 use super::models::{Gate, POISON, Poisoned};
 use super::stores::Hooked;
 use super::{Running, colour, end_of, eventually, fixture, settings};
-use crate::client::{Answer, Client};
-use crate::model::MeanColour;
+use crate::client::{Answer, Client, Socket};
+use crate::job::Label;
+use crate::model::{MeanColour, Model};
 use crate::server::CONNECTIONS;
 use crate::service::Settings;
+use crate::store::Error;
 use crate::upload::UPLOADS;
 
 const RED: [u8; 3] = [255, 0, 0];
@@ -220,6 +222,47 @@ fn a_model_that_panics_or_fails_costs_its_batch_and_the_service_goes_on() {
     gate.fails.store(false, SeqCst);
     let id = client.post(&colour(RED)).unwrap().id().unwrap();
     assert_eq!(end_of(&mut client, &id)["status"], "done");
+}
+
+/// A model that was trained to nothing.
+struct Diverged;
+
+impl Model for Diverged {
+    fn name(&self) -> &str {
+        "diverged"
+    }
+
+    fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error> {
+        let mut labels = MeanColour.run(images, side)?;
+        labels.iter_mut().flatten().for_each(|label| label.score = f32::NAN);
+        Ok(labels)
+    }
+}
+
+#[test]
+fn a_model_that_gives_no_numbers_fails_its_jobs_with_a_reason() {
+    let service = Running::new(settings(), Diverged);
+    let mut client = service.client();
+    let id = client.post(&colour(RED)).unwrap().id().unwrap();
+    assert_eq!(end_of(&mut client, &id)["reason"], "the model gave no number for this image");
+}
+
+#[test]
+fn a_job_that_the_store_has_lost_fails_for_whoever_waits_for_it() {
+    let gate = Gate::default();
+    let service = Running::new(Settings { workers: 1, max_batch: 1, ..settings() }, gate.clone());
+    let mut client = service.client();
+    let ids = [(); 2].map(|()| client.post(&colour(RED)).unwrap().id().unwrap());
+    eventually("the first is in work", || (!gate.batches.lock().unwrap().is_empty()).then_some(()));
+    let mut socket = Socket::connect(service.address()).unwrap();
+    socket.ask(&ids[1]).unwrap();
+    assert_eq!(socket.next().unwrap().unwrap()["status"], "queued");
+    std::fs::remove_file(service.folder.path().join("accepted").join(&ids[1])).unwrap();
+    gate.open();
+    let news = [(); 2].map(|()| socket.next().unwrap().unwrap());
+    assert_eq!(news[0]["status"], "running");
+    assert_eq!(news[1]["reason"], "the store has lost the job");
+    assert_eq!(end_of(&mut client, &ids[1]), news[1]);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::models::Poisoned;
+use super::models::{Gate, Poisoned};
 use super::{HOUR, colour, end_of, eventually, settings};
-use crate::client::Client;
-use crate::service::Service;
+use crate::client::{Client, Socket};
+use crate::service::{Service, Settings};
 use crate::store::{Redis, Store};
 
 /// On a port that was free, with its file in a folder of its own. It ends with the test.
@@ -92,7 +92,8 @@ fn redis_may_go_away_and_come_back_and_nothing_that_was_accepted_is_lost() {
     let Some(mut server) = Server::start(&SAFE) else { return };
     let store: Arc<dyn Store> = Arc::new(Redis::open(&server.url(), HOUR).unwrap());
     let model = Poisoned { effect: || {}, time: Duration::from_millis(10) };
-    let service = Service::start(settings(), store, Arc::new(model)).unwrap();
+    let settings = Settings { sweep: Duration::from_millis(20), ..settings() };
+    let service = Service::start(settings, store, Arc::new(model)).unwrap();
     let address = service.address;
     let (accepted, refused) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let is_over = AtomicBool::new(false);
@@ -133,8 +134,36 @@ fn redis_may_go_away_and_come_back_and_nothing_that_was_accepted_is_lost() {
         assert_eq!(end_of(&mut client, id)["status"], "done");
     }
     // Those whose acceptance did not come through are looked for, and worked off as well.
+    let is_result = |key: &String| key.starts_with("sutler:serve:result:");
+    eventually("nothing but results is left", || server.keys().iter().all(is_result).then_some(()));
     service.stop();
     assert!(accepted.len() >= 80);
+}
+
+#[test]
+fn jobs_that_redis_has_forgotten_fail_for_whoever_waits_for_them() {
+    let Some(mut server) = Server::start(&["--appendonly", "no"]) else { return };
+    let store: Arc<dyn Store> = Arc::new(Redis::open(&server.url(), HOUR).unwrap());
+    let gate = Gate::default();
+    let settings = Settings { workers: 1, max_batch: 1, ..settings() };
+    let service = Service::start(settings, store, Arc::new(gate.clone())).unwrap();
+    let mut client = Client::connect(service.address).unwrap();
+    let ids = [(); 2].map(|()| client.post(&colour([0, 0, 255])).unwrap().id().unwrap());
+    eventually("the first is in work", || (!gate.batches.lock().unwrap().is_empty()).then_some(()));
+    let mut socket = Socket::connect(service.address).unwrap();
+    socket.ask(&ids.join(" ")).unwrap();
+    server.kill();
+    server.restart();
+    gate.open();
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        let news = socket.next().unwrap().unwrap();
+        ends.extend((news["status"] != "queued" && news["status"] != "running").then_some(news));
+    }
+    assert_eq!(ends[0]["status"], "done");
+    assert_eq!(ends[1]["reason"], "the store has lost the job");
+    assert_eq!(end_of(&mut client, &ids[1]), ends[1]);
+    service.stop();
 }
 
 #[test]

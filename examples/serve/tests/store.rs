@@ -108,7 +108,8 @@ fn a_job_that_has_ended_leaves_nothing_but_its_outcome() {
     store.accept(a, b"a").unwrap();
     store.begin(&[a, b], 1).unwrap();
     store.finish(&[(a, done("cat"))]).unwrap();
-    store.begin(&[a], 2).unwrap();
+    store.accept(a, b"a").unwrap(); // it may come late, over a connection that was given up
+    assert_eq!(store.begin(&[a], 2).unwrap(), [Begun::Ended]);
     assert_eq!(server.keys(), [format!("sutler:serve:result:{a}")]);
 
     let folder = tempfile::tempdir().unwrap();
@@ -116,7 +117,8 @@ fn a_job_that_has_ended_leaves_nothing_but_its_outcome() {
     store.accept(a, b"a").unwrap();
     store.begin(&[a, b], 1).unwrap();
     store.finish(&[(a, done("cat"))]).unwrap();
-    store.begin(&[a], 2).unwrap();
+    store.accept(a, b"a").unwrap();
+    assert_eq!(store.begin(&[a], 2).unwrap(), [Begun::Ended]);
     let path = |name: &str| folder.path().join(name);
     let mut files = Vec::new();
     for folder in ["accepted", "partial", "results", "starts"] {
@@ -138,6 +140,54 @@ fn an_image_that_the_store_has_lost_is_said_to_be_lost() {
     let end = super::end_of(&mut Client::connect(service.address).unwrap(), &a.to_string());
     assert_eq!(end["reason"], "the store has lost the image");
     service.stop();
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_said_to_be_so_and_is_no_store_that_is_away() {
+    let [a] = ids();
+    let unreadable = Some(Status::Ended(Outcome::failed("the result cannot be read")));
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    std::fs::write(folder.path().join(format!("results/{a}")), "{}").unwrap();
+    assert_eq!(store.status(a).unwrap(), unreadable);
+    let Some(server) = Server::start(&SAFE) else { return };
+    let store = Redis::open(&server.url(), HOUR).unwrap();
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    redis::cmd("SET").arg(format!("sutler:serve:result:{a}")).arg("{}").exec(&mut connection).unwrap();
+    assert_eq!(store.status(a).unwrap(), unreadable);
+}
+
+#[test]
+fn an_error_that_may_pass_is_none_of_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    let [broken, passing, damaged] = ids();
+    let path = |id: JobId| folder.path().join(format!("accepted/{id}"));
+    std::fs::create_dir(path(broken)).unwrap();
+    assert_eq!(store.begin(&[broken], 1).unwrap(), [Begun::Lost]);
+    std::os::unix::fs::symlink(path(passing), path(passing)).unwrap();
+    assert!(store.begin(&[passing], 1).is_err());
+    std::fs::remove_dir(path(broken)).unwrap();
+    std::fs::remove_file(path(passing)).unwrap();
+    // What is left of the starts after a power failure.
+    store.accept(damaged, b"image").unwrap();
+    std::fs::write(folder.path().join(format!("starts/{damaged}")), b"\xff\xfe\n\0\0").unwrap();
+    assert_eq!(store.unfinished().unwrap(), [Unfinished { id: damaged, starts: 2 }]);
+    assert!(matches!(store.begin(&[damaged], 1).unwrap()[..], [Begun::Image { .. }]));
+}
+
+#[test]
+fn an_image_is_not_removed_while_its_result_may_not_be_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    let [a] = ids();
+    store.accept(a, b"a").unwrap();
+    std::fs::write(folder.path().join(format!("results/{a}")), serde_json::to_vec(&done("cat")).unwrap()).unwrap();
+    let image = folder.path().join(format!("accepted/{a}"));
+    assert_eq!(store.unfinished().unwrap(), []);
+    assert!(image.exists());
+    assert_eq!(store.begin(&[a], 1).unwrap(), [Begun::Ended]);
+    assert!(!image.exists());
 }
 
 #[test]
