@@ -41,6 +41,7 @@ mod network;
 mod pace;
 mod pulse;
 mod queue;
+mod say;
 mod server;
 mod service;
 mod socket;
@@ -60,6 +61,7 @@ use arguments::{Arguments, Command, Place, USAGE};
 #[cfg(feature = "tch")]
 use model::Torch;
 use model::{MeanColour, Model};
+use say::{complain, say};
 use service::Service;
 use store::{Directory, Error, Redis, Store};
 
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("serve: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     match Command::from_args()? {
-        Command::Help => println!("{USAGE}"),
+        Command::Help => say(USAGE),
         Command::Load(load) => load.run()?,
         Command::Serve(arguments) => serve(*arguments)?,
     }
@@ -89,28 +91,28 @@ fn serve(arguments: Arguments) -> Result<(), Error> {
         Place::Redis(url) => Arc::new(Redis::open(&url, arguments.keep)?),
     };
     for warning in store.warnings() {
-        eprintln!("serve: {warning}");
+        complain(warning);
     }
-    println!("the model is: {}", model.name());
+    say(format_args!("the model is: {}", model.name()));
     run_until_stopped(Service::start(arguments.settings, store, model)?)
 }
 
 fn run_until_stopped(service: Service) -> Result<(), Error> {
     if !service.app.board.is_empty() {
-        println!("{} jobs were accepted before and not finished", service.app.board.len());
+        say(format_args!("{} jobs were accepted before and not finished", service.app.board.len()));
     }
     let mut signals = service.runtime.block_on(async { Signals::new() })?;
-    println!("listening at http://{}", service.address);
+    say(format_args!("listening at http://{}", service.address));
     service.runtime.block_on(signals.next());
-    println!("stopping");
+    say("stopping");
     // A second signal ends it at once: that loses nothing either.
     service.runtime.spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
     match service.stop() {
-        0 => println!("stopped"),
-        left => println!("stopped; {left} jobs are left to the next start"),
+        0 => say("stopped"),
+        left => say(format_args!("stopped; {left} jobs are left to the next start")),
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::app::{App, router};
+use crate::pulse::timed;
+use crate::say::complain;
 use crate::socket::SOCKETS;
 
 /// At a time, WebSockets not counted. Others wait in the system's own queue.
@@ -39,14 +41,15 @@ pub async fn listen(listener: TcpListener, app: Arc<App>, mut stopping: watch::R
                 let _ = stream.set_nodelay(true);
                 let _ = set_unread_timeout(&stream, app.settings.unread_timeout);
                 let connection = connection(stream, router.clone(), closing.clone());
-                tokio::spawn(app.pulse.timed(async move {
+                let connection = async move {
                     connection.await;
                     drop(permit);
-                }));
+                };
+                tokio::spawn(timed(app.settings.pulse.clone(), connection));
             }
             // There are too many files open, say. Whoever waits will be let in later.
             Err(error) => {
-                eprintln!("serve: cannot take a connection in: {error}");
+                complain(format_args!("cannot take a connection in: {error}"));
                 sleep(Duration::from_millis(100)).await;
             }
         }

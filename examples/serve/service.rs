@@ -17,7 +17,9 @@ use crate::decoder::Decoder;
 use crate::job::JobId;
 use crate::model::Model;
 use crate::pace::Pace;
+use crate::pulse::{Pulse, timed};
 use crate::queue::Queue;
+use crate::say::complain;
 use crate::server::{CONNECTIONS, listen};
 use crate::socket::SOCKETS;
 use crate::store::{Error, Store};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How often the store is looked through for what has expired, and for jobs that nobody works on.
     pub sweep: Duration,
+    /// Times all that the runtime does, where somebody asks for it: that is two system calls for each poll, and more.
+    pub pulse: Option<Arc<Pulse>>,
 }
 
 impl Default for Settings {
@@ -61,8 +65,9 @@ impl Default for Settings {
             unread_timeout: Duration::from_secs(30),
             max_pixels: 50_000_000,
             size: 64,
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(5), // and 3.5 to say good-bye: containers are given 10
             sweep: Duration::from_secs(30),
+            pulse: None,
         }
     }
 }
@@ -94,7 +99,6 @@ impl Service {
             queue: Queue::new(settings.queue),
             board: Board::default(),
             pace: Pace::new(settings.workers),
-            pulse: Arc::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             sockets: Arc::new(Semaphore::new(SOCKETS)),
@@ -111,7 +115,7 @@ impl Service {
         let keeper = Arc::clone(&app);
         thread::Builder::new().name("keeper".into()).spawn(move || keep(&keeper))?;
         let address = listener.local_addr()?;
-        let server = runtime.spawn(app.pulse.timed(listen(listener, Arc::clone(&app), is_stopping)));
+        let server = runtime.spawn(timed(app.settings.pulse.clone(), listen(listener, Arc::clone(&app), is_stopping)));
         Ok(Service { address, app, runtime, workers, server, stopping, closing })
     }
 
@@ -137,7 +141,7 @@ fn keep(app: &App) {
     let mut orphans = HashSet::new();
     while app.queue.pause(app.settings.sweep) {
         if let Err(error) = app.store.expire() {
-            eprintln!("serve: the store cannot remove old results: {error}");
+            complain(format_args!("the store cannot remove old results: {error}"));
         }
         match app.store.unfinished() {
             Ok(jobs) => {
@@ -152,7 +156,7 @@ fn keep(app: &App) {
                 }
                 orphans = new.into_iter().map(|job| job.id).collect();
             }
-            Err(error) => eprintln!("serve: the store cannot say which jobs it has: {error}"),
+            Err(error) => complain(format_args!("the store cannot say which jobs it has: {error}")),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::app::{App, failure, json};
 use crate::job::{JobId, Status};
+use crate::say::complain;
 
 /// Bodies that are in memory at a time, at most. Others wait to be read.
 pub const UPLOADS: usize = 32;
@@ -77,7 +78,9 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
         };
         return failure(status, &refusal.reason);
     }
-    let Some(place) = app.queue.reserve() else { return app.busy("the queue is full") };
+    let Some(place) = app.queue.reserve() else {
+        return app.busy(if app.queue.is_closed() { "the service stops" } else { "the queue is full" });
+    };
     let id = match JobId::random() {
         Ok(id) => id,
         Err(_) => return app.busy("no random numbers"),
@@ -85,9 +88,9 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
     // Before it is in the store, where a job that nobody works on is an orphan.
     app.board.enter(id);
     if let Err(error) = app.store.accept(id, &image) {
-        eprintln!("serve: a job is not accepted, because the store cannot keep it: {error}");
+        complain(format_args!("a job is not accepted, because the store cannot keep it: {error}"));
         app.board.withdraw(id);
-        return app.busy("the store cannot be reached");
+        return app.busy("the store cannot keep the image now");
     }
     place.fill(id);
     let mut response = json(StatusCode::ACCEPTED, Status::Queued.to_json(id));

@@ -10,6 +10,7 @@ use sutler::image::ImageTensor;
 use crate::app::App;
 use crate::job::{self, JobId, Label, Outcome, Status};
 use crate::queue::Batch;
+use crate::say::complain;
 use crate::store::{Begun, Error};
 
 /// How often a job may be begun. One that never ends, in so many processes, ended them.
@@ -127,11 +128,11 @@ fn labels(app: &App, decoded: &[(JobId, ImageTensor<f32>)], numbers: &mut Vec<f3
             labels.into_iter().map(outcome).collect()
         }
         Ok(Ok(labels)) => {
-            eprintln!("serve: the model gave {} answers for {} images", labels.len(), decoded.len());
+            complain(format_args!("the model gave {} answers for {} images", labels.len(), decoded.len()));
             failed("the model gave no answer for this image")
         }
         Ok(Err(error)) => {
-            eprintln!("serve: the model failed: {error}");
+            complain(format_args!("the model failed: {error}"));
             failed("the model failed on the batch that this image was in")
         }
         // The message is on stderr already.
@@ -148,13 +149,13 @@ fn insist<T>(app: &App, what: &str, ask: impl Fn() -> Result<T, Error>) -> Optio
         match ask() {
             Ok(value) => {
                 if has_failed {
-                    eprintln!("serve: the store is back: it could {what}");
+                    complain(format_args!("the store is back: it could {what}"));
                 }
                 return Some(value);
             }
             Err(error) => {
                 if !has_failed {
-                    eprintln!("serve: the store cannot {what}, which is tried again until it can: {error}");
+                    complain(format_args!("the store cannot {what}, which is tried again until it can: {error}"));
                 }
                 has_failed = true;
             }

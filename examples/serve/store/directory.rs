@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::{Begun, Error, Store, Unfinished, parse};
 use crate::job::{JobId, Outcome, Status};
+use crate::say::complain;
 
 pub struct Directory {
     root: PathBuf,
@@ -82,7 +83,7 @@ impl Directory {
             Ok(image) => image,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Begun::Ended),
             Err(error) if is_lasting(&error) => {
-                eprintln!("serve: cannot read the image of job {} back: {error}", id.short());
+                complain(format_args!("cannot read the image of job {} back: {error}", id.short()));
                 return Ok(Begun::Lost);
             }
             Err(error) => return Err(error.into()),

@@ -83,7 +83,7 @@ fn open_again(store: &dyn Store) -> Vec<Unfinished> {
 
 #[test]
 fn outcomes_expire_and_jobs_that_have_none_do_not() {
-    with_stores(Duration::from_millis(300), |open| {
+    with_stores(Duration::from_secs(2), |open| {
         let [a, b] = ids();
         let store = open();
         store.accept(a, b"a").unwrap();
@@ -92,7 +92,7 @@ fn outcomes_expire_and_jobs_that_have_none_do_not() {
         assert!(store.status(a).unwrap().is_some());
         store.expire().unwrap();
         assert!(store.status(a).unwrap().is_some());
-        thread::sleep(Duration::from_millis(400));
+        thread::sleep(Duration::from_millis(2100));
         assert_eq!(store.status(a).unwrap(), None);
         store.expire().unwrap();
         assert_eq!((store.status(a).unwrap(), store.status(b).unwrap()), (None, Some(Status::Queued)));
