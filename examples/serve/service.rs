@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -136,10 +136,19 @@ impl Service {
     }
 }
 
-/// Keeps the store clean until the service stops.
+/// Keeps the store, and keeps it clean, until the service stops.
 fn keep(app: &App) {
     let mut orphans = HashSet::new();
-    while app.queue.pause(app.settings.sweep) {
+    let mut swept = Instant::now();
+    while app.queue.pause(app.settings.sweep.min(Duration::from_secs(1))) {
+        if let Ok(false) = app.store.hold() {
+            complain("another service has taken the jobs over, and each is to be done once: this one ends");
+            std::process::exit(1);
+        }
+        if swept.elapsed() < app.settings.sweep {
+            continue;
+        }
+        swept = Instant::now();
         if let Err(error) = app.store.expire() {
             complain(format_args!("the store cannot remove old results: {error}"));
         }

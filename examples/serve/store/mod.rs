@@ -33,6 +33,12 @@ pub trait Store: Send + Sync {
     /// Removes outcomes that are older than they are kept.
     fn expire(&self) -> Result<(), Error>;
 
+    /// Says, once a second, that this process still works here. False if another does: the store's own way to know is
+    /// that nothing was said for too long.
+    fn hold(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     /// What is wrong with the store's own keeping, for whoever starts the service.
     fn warnings(&self) -> Vec<String> {
         Vec::new()

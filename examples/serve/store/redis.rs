@@ -5,28 +5,44 @@
 //! sutler:serve:image:ID      an image, until its job has ended
 //! sutler:serve:starts:ID     a name for each time that the job was begun
 //! sutler:serve:result:ID     how the job ended, as JSON; Redis lets it expire
+//! sutler:serve:owner         the name of the one service that works here, for five seconds
 //! ```
 //!
-//! One service works with one prefix of keys. What Redis is told survives Redis itself only as far as it is configured
+//! A service says once a second that it is there. Another is refused; after one that was killed, the next waits until
+//! its name has expired. One that was silent for too long, and finds another's name there, ends. What Redis is told survives Redis itself only as far as it is configured
 //! to write it down: [`Store::warnings`] says where it is not.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Client, Connection, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
 
 use super::{Begun, Error, Store, Unfinished, parse};
-use crate::job::{JobId, Outcome, Status};
+use crate::job::{self, JobId, Outcome, Status};
 
 pub struct Redis {
     client: Client,
     /// Connections that nobody uses. One that failed is not put back.
     idle: Mutex<Vec<Connection>>,
     keep: Duration,
+    /// Of this process, and nobody else's.
+    name: String,
 }
 
 const PREFIX: &str = "sutler:serve:";
 const UNFINISHED: &str = "sutler:serve:unfinished";
+const OWNER: &str = "sutler:serve:owner";
+
+/// How long a service may be silent before another may take its jobs over.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// Makes a name the owner's for so many milliseconds, unless another is. To stay it takes no memory, of which Redis may
+/// have no more.
+const CLAIM: &str = "\
+    local owner = redis.call('GET', KEYS[1]) \
+    if not owner then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return true end \
+    return owner == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 1";
 
 /// How long Redis may take to answer before it counts as gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,12 +50,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Redis {
     /// # Errors
     ///
-    /// If nobody answers there.
+    /// If nobody answers there, or another service works there.
     pub fn open(url: &str, keep: Duration) -> Result<Self, Error> {
         // An address may have a password in it, and is not repeated.
         let open = || -> Result<Self, Error> {
-            let redis = Redis { client: Client::open(url)?, idle: Mutex::new(Vec::new()), keep };
-            redis.with(|connection| redis::cmd("PING").exec(connection))?;
+            let name = format!("{:032x}", job::random()?);
+            let redis = Redis { client: Client::open(url)?, idle: Mutex::new(Vec::new()), keep, name };
+            let waiting = Instant::now();
+            while !redis.claim(LEASE)? {
+                if waiting.elapsed() > LEASE + Duration::from_secs(1) {
+                    return Err("another service works there, and only one may: stop it, or use another Redis".into());
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
             Ok(redis)
         };
         open().map_err(|error| format!("--redis: {error}").into())
@@ -68,9 +91,22 @@ impl Redis {
         Ok(value)
     }
 
+    fn claim(&self, time: Duration) -> Result<bool, Error> {
+        let mut claim = redis::cmd("EVAL");
+        claim.arg(CLAIM).arg(1).arg(OWNER).arg(&self.name).arg(time.as_millis() as u64);
+        self.with(|connection| claim.query(connection))
+    }
+
     fn config(&self, name: &str) -> Option<String> {
         let pair = self.with(|connection| redis::cmd("CONFIG").arg("GET").arg(name).query::<Vec<String>>(connection));
         pair.ok()?.into_iter().nth(1)
+    }
+}
+
+/// The next need not wait.
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.claim(Duration::from_millis(1));
     }
 }
 
@@ -169,6 +205,10 @@ impl Store for Redis {
             jobs.extend(ids.iter().zip(starts).map(|(&id, starts)| Unfinished { id, starts }));
         }
         Ok(jobs)
+    }
+
+    fn hold(&self) -> Result<bool, Error> {
+        self.claim(LEASE)
     }
 
     /// Redis does.

@@ -11,10 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::models::{Gate, Poisoned};
+use super::process::with_processes;
 use super::{HOUR, colour, end_of, eventually, settings};
 use crate::client::{Client, Socket};
 use crate::service::{Service, Settings};
 use crate::store::{Redis, Store};
+
+const OWNER: &str = "sutler:serve:owner";
 
 /// On a port that was free, with its file in a folder of its own. It ends with the test.
 pub struct Server {
@@ -66,13 +69,15 @@ impl Server {
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]).args(&self.options);
         command.arg("--dir").arg(self.folder.path());
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        eventually("Redis answers", || Redis::open(&self.url(), HOUR).ok());
+        let ping = || redis::cmd("PING").exec(&mut redis::Client::open(self.url())?.get_connection()?);
+        eventually("Redis answers", || ping().ok());
     }
 
-    /// All keys that there are.
+    /// All keys that there are of jobs.
     pub fn keys(&self) -> Vec<String> {
         let mut connection = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
         let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+        keys.retain(|key| key != OWNER);
         keys.sort();
         keys
     }
@@ -199,6 +204,34 @@ fn a_redis_that_hangs_is_one_that_is_away() {
     let id = client.post(&colour([0, 0, 255])).unwrap().id().unwrap();
     assert_eq!(end_of(&mut client, &id)["status"], "done");
     service.stop();
+}
+
+#[test]
+fn a_second_service_is_refused_until_the_first_has_stopped_or_was_killed() {
+    let Some(server) = Server::start(&SAFE) else { return };
+    let open = || Redis::open(&server.url(), HOUR);
+    let start = |store: Redis| Service::start(settings(), Arc::new(store), Arc::new(crate::model::MeanColour)).unwrap();
+    let service = start(open().unwrap());
+    let error = open().err().unwrap().to_string();
+    assert!(error.starts_with("--redis: another service works there"), "{error}");
+    let id = Client::connect(service.address).unwrap().post(&colour([0, 0, 255])).unwrap().id().unwrap();
+    service.stop();
+    // As if it was killed: it says nothing any more, and its name stays.
+    std::mem::forget(open().unwrap());
+    let service = start(open().unwrap());
+    assert_eq!(end_of(&mut Client::connect(service.address).unwrap(), &id)["status"], "done");
+    service.stop();
+}
+
+#[test]
+fn a_service_whose_jobs_another_has_taken_over_ends() {
+    with_processes(|starter| {
+        let Some(server) = Server::start(&SAFE) else { return };
+        let mut process = starter.start(&server.url(), 0);
+        let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+        redis::cmd("SET").arg(OWNER).arg("another").exec(&mut connection).unwrap();
+        assert_eq!(process.end().0.code(), Some(1));
+    });
 }
 
 #[test]
