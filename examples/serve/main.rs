@@ -14,7 +14,7 @@
 //!
 //! * `POST /jobs` takes an image, as the body or as the file of a form. Answered with 202 it is on the disk (or in
 //!   Redis) and will end with a result or with a reason, whatever happens to the process. Answered with 503 it was not
-//!   taken.
+//!   taken, unless the store did take it and could not say so: whoever sends it again may have it done twice.
 //! * `GET /jobs/ID` says how far a job is; `/ws` pushes that to whoever sends ids there.
 //! * A job that ends the process is begun three times, and then fails. From the second time on it goes alone.
 //! * SIGTERM and SIGINT have it finish what it can in `--grace` seconds. The rest is done after the next start.

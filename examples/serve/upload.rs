@@ -58,7 +58,8 @@ async fn read(mut body: Body, most: usize, headers: &HeaderMap) -> Result<Vec<u8
         }
     }
     if length > most || announced.is_some_and(|announced| announced > most) {
-        let problem = format!("the body may have {most} bytes");
+        let most = if most % (1 << 20) == 0 { format!("{} MiB", most >> 20) } else { format!("{most} bytes") };
+        let problem = format!("the body may have {most}");
         return Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &problem));
     }
     Ok(bytes)
@@ -119,7 +120,8 @@ async fn part(content_type: &str, body: Vec<u8>) -> Result<Bytes, &'static str> 
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| BROKEN)?;
     let mut image = None;
     while let Some(field) = form.next_field().await.map_err(|_| BROKEN)? {
-        if field.file_name().is_none() {
+        // A browser sends a field where no file was chosen, too.
+        if field.file_name().is_none_or(str::is_empty) {
             continue;
         }
         let bytes = field.bytes().await.map_err(|_| BROKEN)?;

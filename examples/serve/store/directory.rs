@@ -25,8 +25,13 @@ pub struct Directory {
     root: PathBuf,
     /// How long outcomes are kept.
     keep: Duration,
+    /// Bytes of the disk that are left free of new images.
+    reserve: u64,
     _lock: File,
 }
+
+/// Enough to begin and to end all that was accepted.
+const RESERVE: u64 = 64 << 20;
 
 const ACCEPTED: &str = "accepted";
 const STARTS: &str = "starts";
@@ -50,11 +55,16 @@ impl Directory {
             for entry in fs::read_dir(root.join(PARTIAL))? {
                 fs::remove_file(entry?.path())?;
             }
-            let directory = Directory { root, keep, _lock: lock };
+            let directory = Directory { root, keep, reserve: RESERVE, _lock: lock };
             directory.forget_images()?;
             Ok(directory)
         };
         open().map_err(|error| format!("--store {}: {error}", root.display()).into())
+    }
+
+    #[cfg(test)]
+    pub fn reserve(self, bytes: u64) -> Self {
+        Directory { reserve: bytes, ..self }
     }
 
     fn path(&self, folder: &str, id: JobId) -> PathBuf {
@@ -137,6 +147,10 @@ impl Directory {
 
 impl Store for Directory {
     fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
+        if free(&self.root)?.is_some_and(|free| free < self.reserve.saturating_add(image.len() as u64)) {
+            let root = self.root.display();
+            return Err(format!("{root}: the disk is almost full; the rest is for the jobs that were accepted").into());
+        }
         self.write(ACCEPTED, id, image)?;
         sync(&self.root.join(ACCEPTED))?;
         Ok(())
@@ -211,6 +225,19 @@ fn make(path: &Path) -> io::Result<()> {
 fn sync(folder: &Path) -> io::Result<()> {
     // Only unix opens folders as files; elsewhere names are left to the system.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// The bytes that are free on a disk, for this user.
+#[cfg(unix)]
+fn free(path: &Path) -> io::Result<Option<u64>> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+}
+
+/// Not asked for elsewhere.
+#[cfg(not(unix))]
+fn free(_: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
 }
 
 /// The file that a process holds locked as long as it works here. The system lets go of it, however the process ends.

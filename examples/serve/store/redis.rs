@@ -239,6 +239,12 @@ impl Store for Redis {
             )),
             _ => {}
         }
+        if let Some(bound) = self.config("maxmemory").filter(|bound| bound != "0") {
+            warnings.push(format!(
+                "Redis may have no more than {bound} bytes (maxmemory): where that is less than --queue times --max-body, \
+                 jobs that were accepted may have to wait for results to expire before they can end"
+            ));
+        }
         warnings
     }
 }

@@ -94,6 +94,12 @@ fn what_is_no_image_is_refused_with_the_reason_and_nothing_is_kept_of_it() {
         let problem = answer.json()["error"].as_str().unwrap().to_string();
         assert!(answer.status == *status && problem.contains(reason), "{} {problem}", answer.status);
     }
+    // A field where no file was chosen is none.
+    let unchosen = b"--B0undary\r\nContent-Disposition: form-data; name=\"other\"; filename=\"\"\r\n\r\n\r\n".to_vec();
+    let answer = post_form(&mut client, &[unchosen.clone(), form(&[b"hello"])].concat());
+    assert_eq!(answer.status, 415);
+    let answer = post_form(&mut client, &[unchosen.clone(), b"--B0undary--\r\n".to_vec()].concat());
+    assert_eq!(answer.json()["error"], "the form has no file");
     let no_boundary = client.request("POST", "/jobs", "Content-Type: multipart/form-data\r\n", &form(&[&red])).unwrap();
     assert_eq!(no_boundary.status, 400);
     for folder in ["accepted", "starts", "results", "partial"] {
@@ -104,14 +110,15 @@ fn what_is_no_image_is_refused_with_the_reason_and_nothing_is_kept_of_it() {
 
 #[test]
 fn a_body_that_is_far_too_long_is_not_read_to_its_end() {
-    let service = Running::new(Settings { max_body: 1000, ..settings() }, MeanColour);
+    let service = Running::new(Settings { max_body: 1 << 20, ..settings() }, MeanColour);
     let mut client = service.client();
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n").unwrap();
-    assert_eq!(client.answer().unwrap().status, 413);
+    let answer = client.answer().unwrap();
+    assert_eq!((answer.status, &answer.json()["error"]), (413, &"the body may have 1 MiB".into()));
     // One that does not say how long it is.
     let mut client = service.client();
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    let chunk = [b"3e8\r\n".as_slice(), &[0; 1000], b"\r\n"].concat();
+    let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat();
     for _ in 0..5 {
         client.send(&chunk).unwrap();
     }

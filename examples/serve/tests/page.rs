@@ -243,7 +243,7 @@ fn a_page_that_is_open_when_the_service_is_started_again_goes_on() {
     browser.choose(&[fixture("formats/rgb.png")]);
     browser.wait_for("document.querySelectorAll('li.queued').length === 1");
     service.stop();
-    browser.wait_for("document.getElementById('how').textContent === 'polling'");
+    browser.wait_for("document.getElementById('how').textContent === 'no answer'");
     let service = eventually("the port is free", || start(Settings { listen: address, ..settings() }).ok());
     browser.wait_for_ends(1);
     assert_eq!(browser.cards()[0][1], "done");

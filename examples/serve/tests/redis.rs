@@ -246,6 +246,8 @@ fn a_redis_that_does_not_keep_what_it_is_told_is_warned_of() {
     let everysec = warnings(&["--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"]).unwrap();
     assert_eq!(everysec.len(), 2, "{everysec:?}");
     assert!(everysec[0].contains("appendfsync everysec") && everysec[1].contains("allkeys-lru"), "{everysec:?}");
+    let bounded = warnings(&[&SAFE[..], &["--maxmemory", "100mb"]].concat()).unwrap();
+    assert!(bounded.len() == 1 && bounded[0].contains("104857600 bytes (maxmemory)"), "{bounded:?}");
     let no = warnings(&["--appendonly", "no"]).unwrap();
     assert!(no.len() == 1 && no[0].contains("appendonly no"), "{no:?}");
 }

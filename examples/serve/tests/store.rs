@@ -191,6 +191,20 @@ fn an_image_is_not_removed_while_its_result_may_not_be_on_the_disk() {
 }
 
 #[test]
+fn a_disk_that_is_almost_full_takes_no_new_jobs_and_lets_those_that_it_has_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ids();
+    Directory::open(folder.path(), HOUR).unwrap().accept(a, b"a").unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap().reserve(u64::MAX);
+    let error = store.accept(b, b"b").unwrap_err().to_string();
+    assert!(error.contains("almost full"), "{error}");
+    assert_eq!(store.unfinished().unwrap(), [Unfinished { id: a, starts: 0 }]);
+    assert_eq!(store.begin(&[a], 1).unwrap(), [begun(b"a", 1)]);
+    store.finish(&[(a, done("cat"))]).unwrap();
+    assert_eq!(store.status(a).unwrap(), Some(Status::Ended(done("cat"))));
+}
+
+#[test]
 fn a_directory_belongs_to_one_process_at_a_time_and_to_its_user_alone() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a/b");
