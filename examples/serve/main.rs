@@ -16,7 +16,8 @@
 //!   Redis) and will end with a result or with a reason, whatever happens to the process. Answered with 503 it was not
 //!   taken, unless the store did take it and could not say so: whoever sends it again may have it done twice.
 //! * `GET /jobs/ID` says how far a job is; `/ws` pushes that to whoever sends ids there.
-//! * A job that ends the process is begun three times, and then fails. From the second time on it goes alone.
+//! * A job that ends the process is begun three times, and then fails. From the second time on it goes alone. A stop is
+//!   no such end.
 //! * SIGTERM and SIGINT have it finish what it can in `--grace` seconds. The rest is done after the next start.
 //!
 //! Memory has a bound: 32 images that are being sent, three times each (with the copies that are made of them), and two

@@ -129,6 +129,13 @@ impl Service {
         if !have_ended {
             self.workers.wait(Duration::from_millis(500)); // those that only wait for the store
         }
+        // A store that hangs is not waited for longer than the rest.
+        let app = Arc::clone(&self.app);
+        self.runtime.spawn_blocking(move || {
+            if let Err(error) = app.store.take_back(&app.board.running()) {
+                complain(format_args!("jobs count as begun that were only stopped: {error}"));
+            }
+        });
         self.closing.send_replace(true);
         let _ = self.runtime.block_on(self.server);
         self.runtime.shutdown_timeout(Duration::from_secs(1));

@@ -82,7 +82,7 @@ fn work(app: &App) {
 fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(JobId, Outcome)>> {
     let start = insist(app, "draw a number", || Ok(job::random()?))?;
     let begun = insist(app, "begin jobs", || app.store.begin(&batch.ids, start))?;
-    app.board.run(&batch.ids);
+    app.board.run(&batch.ids, start);
     let (mut outcomes, mut decoded) = (Vec::new(), Vec::new());
     for (&id, begun) in batch.ids.iter().zip(begun) {
         match begun {

@@ -3,7 +3,7 @@
 //! ```text
 //! lock            is held by the one process that works here
 //! accepted/ID     an image, from its acceptance until its job has ended
-//! starts/ID       a line for each time that the job was begun
+//! starts/ID       a line for each time that the job was begun, and one with a minus for each that was taken back
 //! results/ID      how the job ended, as JSON
 //! partial/        files that are being written
 //! ```
@@ -160,6 +160,17 @@ impl Store for Directory {
         ids.iter().map(|&id| self.begin_one(id, start)).collect()
     }
 
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
+        for (id, start) in starts {
+            match OpenOptions::new().append(true).open(self.path(STARTS, *id)) {
+                Ok(mut file) => file.write_all(format!("-{start:032x}\n").as_bytes())?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has ended
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
         for (id, outcome) in outcomes {
             if !self.path(RESULTS, *id).exists() {
@@ -258,13 +269,18 @@ fn is_lasting(error: &io::Error) -> bool {
 
 /// The starts that a file of `starts` has. After a power failure they may be anything.
 fn starts(path: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            Ok(bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes?,
+    };
+    let mut starts = BTreeSet::new();
+    for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        match line.strip_prefix(b"-") {
+            Some(start) => drop(starts.remove(start)),
+            None => drop(starts.insert(line.to_vec())),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(error),
     }
+    Ok(starts)
 }
 
 /// How old a file is: nothing if it is gone, and no time if the clock was set back.

@@ -21,6 +21,9 @@ pub trait Store: Send + Sync {
     /// again is not another one.
     fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error>;
 
+    /// Counts starts no more: the service stops, and that they come to no end is no fault of the jobs.
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error>;
+
     /// Keeps how jobs ended, and forgets their images. What a job ended with is written once: a second outcome is not.
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error>;
 

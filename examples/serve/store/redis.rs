@@ -169,6 +169,14 @@ impl Store for Redis {
         Ok(begun)
     }
 
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
+        let mut pipeline = pipe();
+        for (id, start) in starts {
+            pipeline.srem(key("starts", *id), format!("{start:032x}")).ignore();
+        }
+        self.with(|connection| pipeline.exec(connection))
+    }
+
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
         let mut pipeline = transaction();
         for (id, outcome) in outcomes {

@@ -128,3 +128,25 @@ fn everybody_who_waits_at_a_websocket_is_told_of_the_last_results_and_of_the_end
         assert_eq!(done, 3);
     }
 }
+
+#[test]
+fn a_job_that_takes_longer_than_there_is_time_at_a_stop_is_not_given_up() {
+    with_processes(|mut starter| {
+        starter.grace = Duration::ZERO;
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let mut process = starter.start(place, 3_600_000);
+        let id = process.client().post(&colour(RED)).unwrap().id().unwrap();
+        for _ in 0..4 {
+            let mut client = process.client();
+            let running = || (client.get(&format!("/jobs/{id}")).ok()?.json()["status"] == "running").then_some(());
+            super::eventually("it is in work", running);
+            process.terminate();
+            assert!(process.end().0.success());
+            process = starter.start(place, 3_600_000);
+        }
+        drop(process);
+        let process = starter.start(place, 0);
+        assert_eq!(end_of(&mut process.client(), &id)["status"], "done");
+    });
+}

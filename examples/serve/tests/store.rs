@@ -59,6 +59,9 @@ fn a_job_is_kept_from_its_acceptance_to_its_end_by_whatever_process() {
         // The same start, asked for again: it is counted once.
         assert_eq!(store.begin(&[b], 1).unwrap(), [begun(b"b\0b\r\n", 1)]);
         assert_eq!(store.begin(&[b], u128::MAX).unwrap(), [begun(b"b\0b\r\n", 2)]);
+        // One that was taken back never was. Of a job that is not there nothing can be.
+        store.take_back(&[(b, 1), (unknown, 1), (c, 1)]).unwrap();
+        assert_eq!(store.begin(&[b], 2).unwrap(), [begun(b"b\0b\r\n", 2)]);
         unfinished(&[(a, 1), (b, 2), (c, 0)]);
 
         store.finish(&[(a, done("cat")), (c, Outcome::failed("it is damaged"))]).unwrap();

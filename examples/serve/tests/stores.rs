@@ -28,6 +28,11 @@ impl<F: Fn(&str) -> Result<(), Error> + Send + Sync> Store for Hooked<F> {
         self.directory.begin(ids, start)
     }
 
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
+        (self.hook)("take back")?;
+        self.directory.take_back(starts)
+    }
+
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
         (self.hook)("finish")?;
         self.directory.finish(outcomes)
