@@ -21,9 +21,9 @@ help:
 	@echo 'make train [DATA=DIR VAL=DIR]   train a small network on images (a directory for each class)'
 	@echo "                                ARGS='--checkpoint DIR', later ARGS='--resume DIR'; ARGS=--help says what else"
 	@echo 'make train-mnist                train it on MNIST'
-	@echo 'make serve [REDIS=URL] [CHECKPOINT=DIR]   a service that says what is on images, with a page to drop them on; with'
-	@echo "                                what make train saved, if you say where. ARGS='--listen ADDRESS', ARGS=--help says"
-	@echo '                                what else'
+	@echo 'make serve [REDIS=URL] [CHECKPOINT=DIR | MODEL=FILE]   a service that says what is on images, with a page to drop'
+	@echo '                                them on; with what make train saved, or a TorchScript file, if you say where.'
+	@echo "                                ARGS='--listen ADDRESS', ARGS=--help says what else"
 	@echo 'make serve-load                 how much the service does, and how long requests are held up'
 	@echo 'make test                       everything that CI runs'
 	@echo 'make torchrun                   an epoch shared by processes of torchrun, if PyTorch is there'
@@ -65,9 +65,10 @@ train-mnist:
 
 # With torch only where there is something for it to load. The classes are called what `make train` found in DATA.
 serve:
-	@$(if $(CHECKPOINT),$(torch)) \
-	cargo run --locked --release --features serve$(if $(CHECKPOINT),$(comma)tch) --example serve -- \
-		$(if $(REDIS),--redis '$(REDIS)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)' --labels '$(DATA)') $(ARGS)
+	@$(if $(CHECKPOINT)$(MODEL),$(torch)) \
+	cargo run --locked --release --features serve$(if $(CHECKPOINT)$(MODEL),$(comma)tch) --example serve -- \
+		$(if $(REDIS),--redis '$(REDIS)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)' --labels '$(DATA)') \
+		$(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 serve-load:
 	cargo run --locked --release --features serve --example serve -- --load $(ARGS)

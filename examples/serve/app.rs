@@ -19,7 +19,6 @@ use crate::decoder::Decoder;
 use crate::job::{self, JobId, Status};
 use crate::model::Model;
 use crate::pace::Pace;
-use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::service::Settings;
 use crate::store::{Error, Store};
@@ -33,12 +32,13 @@ pub struct App {
     pub queue: Arc<Queue>,
     pub board: Board,
     pub pace: Pace,
-    pub pulse: Arc<Pulse>,
     /// Whether the last job that was to be written down could not be.
     pub is_store_away: AtomicBool,
     /// Of bodies that may be in memory at a time,
-    pub uploads: Semaphore,
-    /// and of WebSockets.
+    pub uploads: Arc<Semaphore>,
+    /// of connections,
+    pub connections: Arc<Semaphore>,
+    /// and of those that have become WebSockets.
     pub sockets: Arc<Semaphore>,
     /// Turns to true when connections are to end.
     pub closing: watch::Receiver<bool>,
@@ -73,7 +73,11 @@ async fn page() -> Response {
 /// One answer for what never was, what has expired, and what cannot be an id.
 async fn status(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Response {
     let Some(id) = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok()) else { return nothing().await };
-    match app.status(vec![id]).await.as_deref() {
+    // What is on the board is answered without the store, which may be slow, or away.
+    if let Some(status) = app.board.status(id) {
+        return json(StatusCode::OK, status.to_json(id));
+    }
+    match app.look_up(vec![id]).await.as_deref() {
         Ok([Some(status)]) => json(StatusCode::OK, status.to_json(id)),
         Ok(_) => nothing().await,
         Err(_) => app.busy("the store cannot be reached"),
@@ -86,8 +90,6 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         "model": app.model.name(),
         "jobs": app.board.len(),
         "waiting": app.queue.len(),
-        "polls": app.pulse.polls(),
-        "longest_poll_ms": app.pulse.held().0.as_secs_f64() * 1e3,
     });
     json(StatusCode::OK, health.to_string())
 }
@@ -97,15 +99,10 @@ pub async fn nothing() -> Response {
 }
 
 impl App {
-    /// How far jobs are. `None` for what is not there.
-    pub async fn status(self: &Arc<Self>, ids: Vec<JobId>) -> Result<Vec<Option<Status>>, Error> {
+    /// How jobs ended that are not on the board: that was written down before. `None` for what is not there.
+    pub async fn look_up(self: &Arc<Self>, ids: Vec<JobId>) -> Result<Vec<Option<Status>>, Error> {
         let app = Arc::clone(self);
-        let status = move |id: JobId| match app.board.status(id) {
-            Some(status) => Ok(Some(status)),
-            // What is not on the board has ended, and was written down before.
-            None => app.store.status(id),
-        };
-        spawn_blocking(move || ids.into_iter().map(status).collect()).await?
+        spawn_blocking(move || ids.into_iter().map(|id| app.store.status(id)).collect()).await?
     }
 
     /// Says that there is no room now, and when there will be.

@@ -25,7 +25,7 @@ usage: serve [--listen 127.0.0.1:8080] [--store DIR | --redis URL] [--model FILE
   --max-body 16         MiB that a body may have
   --max-pixels 50000000 pixels that an image may have
   --keep 3600           seconds that a result is kept
-  --grace 10            seconds that stopping may take
+  --grace 5             seconds that jobs may take to end at a stop, which takes up to 4 more
   --load                measure instead, with clients of its own on this machine";
 
 pub enum Command {

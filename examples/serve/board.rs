@@ -17,13 +17,14 @@ pub struct Board {
 
 #[derive(Default)]
 struct Entry {
-    is_running: bool,
+    /// The start that it is in, while it is worked on.
+    start: Option<u128>,
     watchers: Vec<Sender<News>>,
 }
 
 impl Entry {
     fn status(&self) -> Status {
-        if self.is_running { Status::Running } else { Status::Queued }
+        if self.start.is_some() { Status::Running } else { Status::Queued }
     }
 }
 
@@ -48,17 +49,22 @@ impl Board {
     }
 
     /// Says that these jobs are being worked on.
-    pub fn run(&self, ids: &[JobId]) {
+    pub fn run(&self, ids: &[JobId], start: u128) {
         let mut jobs = self.lock();
         let mut news = Vec::new();
         for id in ids {
             if let Some(entry) = jobs.get_mut(id) {
-                entry.is_running = true;
+                entry.start = Some(start);
                 news.push((entry.watchers.clone(), (*id, Status::Running)));
             }
         }
         drop(jobs);
         tell(news);
+    }
+
+    /// The jobs that are being worked on, each with the start that it is in.
+    pub fn running(&self) -> Vec<(JobId, u128)> {
+        self.lock().iter().filter_map(|(&id, entry)| Some((id, entry.start?))).collect()
     }
 
     /// Takes jobs off. How they ended is in the store by now, for whoever does not find them here.

@@ -6,6 +6,8 @@ use sutler::image::{DecodeOptions, ImageTensor, LazyImage, Limits, Normalize};
 use sutler::transform::{CenterCrop, Resize, ToTensor, Transform};
 use sutler::{Error, ErrorKind, SampleRng};
 
+use crate::say::complain;
+
 pub struct Decoder {
     options: DecodeOptions,
     transform: (Resize, CenterCrop, ToTensor<f32>),
@@ -73,7 +75,7 @@ impl Decoder {
                 Refusal { reason, is_too_large: true }
             }
             kind => {
-                eprintln!("serve: an image cannot be decoded: {kind:?}: {error}");
+                complain(format_args!("an image cannot be decoded: {kind:?}: {error}"));
                 Refusal { reason: "the image cannot be decoded".into(), is_too_large: false }
             }
         }

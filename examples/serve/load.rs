@@ -19,6 +19,7 @@ use crate::client::{Client, Socket};
 use crate::decoder::Decoder;
 use crate::job::Label;
 use crate::model::{MeanColour, Model};
+use crate::pulse::Pulse;
 use crate::service::{Service, Settings};
 use crate::store::{Directory, Error};
 
@@ -68,7 +69,13 @@ impl Load {
     }
 
     fn measure(&self, store: &Path, model: &Arc<Counted>, max_batch: usize, image: &[u8]) -> Result<String, Error> {
-        let settings = Settings { listen: ([127, 0, 0, 1], 0).into(), max_batch, ..Settings::default() };
+        let pulse = Arc::new(Pulse::default());
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            max_batch,
+            pulse: Some(Arc::clone(&pulse)),
+            ..Settings::default()
+        };
         let expected = expected(&settings, image)?;
         let store = Arc::new(Directory::open(store, Duration::from_secs(3600))?);
         let service = Service::start(settings, store, Arc::clone(model) as Arc<dyn Model>)?;
@@ -87,7 +94,6 @@ impl Load {
             (begun.elapsed(), times)
         });
         let times: Vec<Times> = times.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        let pulse = Arc::clone(&service.app.pulse);
         if service.stop() > 0 {
             return Err("jobs are left".into());
         }

@@ -14,10 +14,15 @@
 //!
 //! * `POST /jobs` takes an image, as the body or as the file of a form. Answered with 202 it is on the disk (or in
 //!   Redis) and will end with a result or with a reason, whatever happens to the process. Answered with 503 it was not
-//!   taken.
+//!   taken, unless the store did take it and could not say so: whoever sends it again may have it done twice.
 //! * `GET /jobs/ID` says how far a job is; `/ws` pushes that to whoever sends ids there.
-//! * A job that ends the process is begun three times, and then fails. From the second time on it goes alone.
+//! * A job that ends the process is begun three times, and then fails. From the second time on it goes alone. A stop is
+//!   no such end.
 //! * SIGTERM and SIGINT have it finish what it can in `--grace` seconds. The rest is done after the next start.
+//!
+//! Memory has a bound: 32 images that are being sent, three times each (with the copies that are made of them), and two
+//! times `--workers` x `--max-batch` that are in work, each of up to `--max-body`. At defaults that is 2.5 GiB at worst;
+//! `--max-body 4` makes it 640 MiB. To it come the pixels of one image for each worker: 150 MB at `--max-pixels`.
 //!
 //! It speaks HTTP and trusts whoever can reach it: for others than this machine, put a proxy in front, with TLS, names
 //! and rates. The proxy must pass `Host` on as it came, for that is what an `Origin` is compared with.
@@ -37,6 +42,7 @@ mod network;
 mod pace;
 mod pulse;
 mod queue;
+mod say;
 mod server;
 mod service;
 mod socket;
@@ -56,6 +62,7 @@ use arguments::{Arguments, Command, Place, USAGE};
 #[cfg(feature = "tch")]
 use model::Torch;
 use model::{MeanColour, Model};
+use say::{complain, say};
 use service::Service;
 use store::{Directory, Error, Redis, Store};
 
@@ -63,7 +70,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("serve: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }
@@ -71,7 +78,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     match Command::from_args()? {
-        Command::Help => println!("{USAGE}"),
+        Command::Help => say(USAGE),
         Command::Load(load) => load.run()?,
         Command::Serve(arguments) => serve(*arguments)?,
     }
@@ -85,28 +92,28 @@ fn serve(arguments: Arguments) -> Result<(), Error> {
         Place::Redis(url) => Arc::new(Redis::open(&url, arguments.keep)?),
     };
     for warning in store.warnings() {
-        eprintln!("serve: {warning}");
+        complain(warning);
     }
-    println!("the model is: {}", model.name());
+    say(format_args!("the model is: {}", model.name()));
     run_until_stopped(Service::start(arguments.settings, store, model)?)
 }
 
 fn run_until_stopped(service: Service) -> Result<(), Error> {
     if !service.app.board.is_empty() {
-        println!("{} jobs were accepted before and not finished", service.app.board.len());
+        say(format_args!("{} jobs were accepted before and not finished", service.app.board.len()));
     }
     let mut signals = service.runtime.block_on(async { Signals::new() })?;
-    println!("listening at http://{}", service.address);
+    say(format_args!("listening at http://{}", service.address));
     service.runtime.block_on(signals.next());
-    println!("stopping");
+    say("stopping");
     // A second signal ends it at once: that loses nothing either.
     service.runtime.spawn(async move {
         signals.next().await;
         std::process::exit(1);
     });
     match service.stop() {
-        0 => println!("stopped"),
-        left => println!("stopped; {left} jobs are left to the next start"),
+        0 => say("stopped"),
+        left => say(format_args!("stopped; {left} jobs are left to the next start")),
     }
     Ok(())
 }

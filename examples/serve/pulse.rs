@@ -40,11 +40,6 @@ impl Longest {
 }
 
 impl Pulse {
-    /// Times each poll of a future.
-    pub fn timed<F: Future>(self: &Arc<Self>, future: F) -> Timed<F> {
-        Timed { future: Box::pin(future), pulse: Arc::clone(self) }
-    }
-
     pub fn polls(&self) -> u64 {
         self.polls.load(Relaxed)
     }
@@ -65,22 +60,28 @@ impl Pulse {
     }
 }
 
+/// Times each poll of a future, if there is a pulse.
+pub fn timed<F: Future>(pulse: Option<Arc<Pulse>>, future: F) -> Timed<F> {
+    Timed { future: Box::pin(future), pulse }
+}
+
 pub struct Timed<F> {
     future: Pin<Box<F>>,
-    pulse: Arc<Pulse>,
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl<F: Future> Future for Timed<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(pulse) = self.pulse.clone() else { return self.future.as_mut().poll(context) };
         let (begun, before) = (Instant::now(), Scheduled::now());
         let result = self.future.as_mut().poll(context);
         let (wall, after) = (begun.elapsed(), Scheduled::now());
-        self.pulse.polls.fetch_add(1, Relaxed);
-        self.pulse.wall.add(wall);
-        self.pulse.held.add(wall.saturating_sub(after.ready.saturating_sub(before.ready)));
-        self.pulse.cpu.add(after.running.saturating_sub(before.running));
+        pulse.polls.fetch_add(1, Relaxed);
+        pulse.wall.add(wall);
+        pulse.held.add(wall.saturating_sub(after.ready.saturating_sub(before.ready)));
+        pulse.cpu.add(after.running.saturating_sub(before.running));
         result
     }
 }
@@ -121,9 +122,10 @@ mod tests {
     fn a_poll_that_holds_its_thread_up_is_seen() {
         let pulse = Arc::new(Pulse::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(pulse.timed(async {}));
+        runtime.block_on(timed(Some(Arc::clone(&pulse)), async {}));
         assert_eq!(pulse.polls(), 1);
-        runtime.block_on(pulse.timed(async { std::thread::sleep(Duration::from_millis(20)) }));
+        let slow = async { std::thread::sleep(Duration::from_millis(20)) };
+        runtime.block_on(timed(Some(Arc::clone(&pulse)), slow));
         for (longest, over) in [pulse.wall(), pulse.held()] {
             assert!(longest >= Duration::from_millis(20) && over >= 1, "{longest:?}");
         }

@@ -128,6 +128,10 @@ impl Queue {
         self.change(|state| state.is_closed = true);
     }
 
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// Gives out no more work.
     pub fn halt(&self) {
         self.change(|state| (state.is_closed, state.is_halted) = (true, true));
@@ -249,21 +253,22 @@ mod tests {
         queue.recover(b, 1);
         queue.recover(c, 2);
         put(&queue, &[d]);
-        let other = Arc::clone(&queue);
         let (sender, taken) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || {
-            while let Some(batch) = other.take(9, Duration::ZERO) {
-                sender.send((batch.ids.clone(), other.lock().batches)).unwrap();
-                thread::sleep(Duration::from_millis(20)); // so that it would be seen if another took something
-            }
+        let threads = [sender.clone(), sender].map(|sender| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                while let Some(batch) = queue.take(9, Duration::ZERO) {
+                    sender.send((batch.ids.clone(), queue.lock().batches)).unwrap();
+                    thread::sleep(Duration::from_millis(20)); // so that it would be seen if the other took something
+                }
+            })
         });
         assert!(taken.recv_timeout(Duration::from_millis(100)).is_err());
         drop(before);
-        let second = Arc::clone(&queue);
-        let thread_2 = thread::spawn(move || while second.take(9, Duration::ZERO).is_some() {});
         queue.close();
-        thread.join().unwrap();
-        thread_2.join().unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let taken: Vec<_> = taken.into_iter().collect();
+        assert_eq!(taken.len(), 3, "{taken:?}");
         for (ids, batches) in taken {
             assert!(ids == [b] || ids == [c] || ids == [d], "{ids:?}");
             assert!(ids == [d] || batches == 1, "{ids:?} with {batches} batches in work");

@@ -5,21 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, router};
+use crate::app::App;
 use crate::board::Board;
 use crate::decoder::Decoder;
 use crate::job::JobId;
 use crate::model::Model;
 use crate::pace::Pace;
+use crate::pulse::{Pulse, timed};
 use crate::queue::Queue;
-use crate::server::listen;
+use crate::say::complain;
+use crate::server::{CONNECTIONS, listen};
 use crate::socket::SOCKETS;
 use crate::store::{Error, Store};
 use crate::upload::UPLOADS;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub max_body: usize,
     /// How long a body may take to come, whole.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what it asked for (on Linux).
+    pub unread_timeout: Duration,
     pub max_pixels: usize,
     /// The side of the square that the model sees.
     pub size: usize,
@@ -45,6 +49,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How often the store is looked through for what has expired, and for jobs that nobody works on.
     pub sweep: Duration,
+    /// Times all that the runtime does, where somebody asks for it: that is two system calls for each poll, and more.
+    pub pulse: Option<Arc<Pulse>>,
 }
 
 impl Default for Settings {
@@ -57,10 +63,12 @@ impl Default for Settings {
             queue: 256,
             max_body: 16 << 20,
             body_timeout: Duration::from_secs(30),
+            unread_timeout: Duration::from_secs(30),
             max_pixels: 50_000_000,
             size: 64,
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(5), // and 3.5 to say good-bye: containers are given 10
             sweep: Duration::from_secs(30),
+            pulse: None,
         }
     }
 }
@@ -92,11 +100,11 @@ impl Service {
             queue: Queue::new(settings.queue),
             board: Board::default(),
             pace: Pace::new(settings.workers),
-            pulse: Arc::default(),
             is_store_away: AtomicBool::new(false),
-            uploads: Semaphore::new(UPLOADS),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
             sockets: Arc::new(Semaphore::new(SOCKETS)),
-            closing: is_closing.clone(),
+            closing: is_closing,
             settings,
             store,
             model,
@@ -109,8 +117,7 @@ impl Service {
         let keeper = Arc::clone(&app);
         thread::Builder::new().name("keeper".into()).spawn(move || keep(&keeper))?;
         let address = listener.local_addr()?;
-        let server = listen(listener, router(&app), Arc::clone(&app.pulse), is_stopping, is_closing);
-        let server = runtime.spawn(app.pulse.timed(server));
+        let server = runtime.spawn(timed(app.settings.pulse.clone(), listen(listener, Arc::clone(&app), is_stopping)));
         Ok(Service { address, app, runtime, workers, server, stopping, closing })
     }
 
@@ -124,6 +131,13 @@ impl Service {
         if !have_ended {
             self.workers.wait(Duration::from_millis(500)); // those that only wait for the store
         }
+        // A store that hangs is not waited for longer than the rest.
+        let app = Arc::clone(&self.app);
+        self.runtime.spawn_blocking(move || {
+            if let Err(error) = app.store.take_back(&app.board.running()) {
+                complain(format_args!("jobs count as begun that were only stopped: {error}"));
+            }
+        });
         self.closing.send_replace(true);
         let _ = self.runtime.block_on(self.server);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
@@ -131,12 +145,21 @@ impl Service {
     }
 }
 
-/// Keeps the store clean until the service stops.
+/// Keeps the store, and keeps it clean, until the service stops.
 fn keep(app: &App) {
     let mut orphans = HashSet::new();
-    while app.queue.pause(app.settings.sweep) {
+    let mut swept = Instant::now();
+    while app.queue.pause(app.settings.sweep.min(Duration::from_secs(1))) {
+        if let Ok(false) = app.store.hold() {
+            complain("another service has taken the jobs over, and each is to be done once: this one ends");
+            std::process::exit(1);
+        }
+        if swept.elapsed() < app.settings.sweep {
+            continue;
+        }
+        swept = Instant::now();
         if let Err(error) = app.store.expire() {
-            eprintln!("serve: the store cannot remove old results: {error}");
+            complain(format_args!("the store cannot remove old results: {error}"));
         }
         match app.store.unfinished() {
             Ok(jobs) => {
@@ -151,7 +174,7 @@ fn keep(app: &App) {
                 }
                 orphans = new.into_iter().map(|job| job.id).collect();
             }
-            Err(error) => eprintln!("serve: the store cannot say which jobs it has: {error}"),
+            Err(error) => complain(format_args!("the store cannot say which jobs it has: {error}")),
         }
     }
 }

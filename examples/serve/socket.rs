@@ -8,14 +8,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use crate::app::{App, failure, nothing};
+use crate::app::{App, nothing};
 use crate::board::News;
 use crate::job::{JobId, Status};
+use crate::pulse::timed;
 use crate::server::turns;
 
 /// Clients at a time.
@@ -38,12 +38,11 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 pub async fn upgrade(State(app): State<Arc<App>>, upgrade: Upgrade) -> Response {
     let Ok(upgrade) = upgrade else { return nothing().await };
     let Ok(permit) = Arc::clone(&app.sockets).try_acquire_owned() else {
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "there are too many clients: poll");
+        return app.busy("there are too many clients: poll");
     };
     let upgrade = upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE);
     upgrade.read_buffer_size(MESSAGE).write_buffer_size(0).max_write_buffer_size(64 << 10).on_upgrade(|socket| {
-        let pulse = Arc::clone(&app.pulse);
-        pulse.timed(async move {
+        timed(app.settings.pulse.clone(), async move {
             let (sender, news) = mpsc::channel(2 * WATCHED); // a job has two changes left, at most
             Session { app, socket, sender, watched: HashSet::new() }.run(news).await;
             drop(permit);
@@ -130,7 +129,7 @@ impl Session {
         if ids.is_empty() {
             return Ok(());
         }
-        let Ok(all) = self.app.status(ids.clone()).await else {
+        let Ok(all) = self.app.look_up(ids.clone()).await else {
             return self.close(close_code::AGAIN, "the store cannot be reached").await;
         };
         for (id, status) in ids.into_iter().zip(all) {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::app::{App, failure, json};
 use crate::job::{JobId, Status};
+use crate::say::complain;
 
 /// Bodies that are in memory at a time, at most. Others wait to be read.
 pub const UPLOADS: usize = 32;
@@ -23,7 +24,7 @@ pub const UPLOADS: usize = 32;
 pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let patience = app.settings.body_timeout;
-    let Ok(Ok(_permit)) = timeout(patience, app.uploads.acquire()).await else {
+    let Ok(Ok(permit)) = timeout(patience, Arc::clone(&app.uploads).acquire_owned()).await else {
         return app.busy("too many images are being sent");
     };
     let body = match timeout(patience, read(body, app.settings.max_body, &parts.headers)).await {
@@ -33,7 +34,11 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
     };
     // From here on it runs to its end, also when the client is gone: half an acceptance would be none.
     let accepting = Arc::clone(&app);
-    let accepted = spawn_blocking(move || accept(&accepting, &parts.headers, body)).await;
+    let accept = move || {
+        let _permit = permit; // as long as the body is in memory
+        accept(&accepting, &parts.headers, body)
+    };
+    let accepted = spawn_blocking(accept).await;
     accepted.unwrap_or_else(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the service failed"))
 }
 
@@ -54,7 +59,8 @@ async fn read(mut body: Body, most: usize, headers: &HeaderMap) -> Result<Vec<u8
         }
     }
     if length > most || announced.is_some_and(|announced| announced > most) {
-        let problem = format!("the body may have {most} bytes");
+        let most = if most.is_multiple_of(1 << 20) { format!("{} MiB", most >> 20) } else { format!("{most} bytes") };
+        let problem = format!("the body may have {most}");
         return Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &problem));
     }
     Ok(bytes)
@@ -74,7 +80,9 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
         };
         return failure(status, &refusal.reason);
     }
-    let Some(place) = app.queue.reserve() else { return app.busy("the queue is full") };
+    let Some(place) = app.queue.reserve() else {
+        return app.busy(if app.queue.is_closed() { "the service stops" } else { "the queue is full" });
+    };
     let id = match JobId::random() {
         Ok(id) => id,
         Err(_) => return app.busy("no random numbers"),
@@ -84,13 +92,15 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
     let written = app.store.accept(id, &image);
     // Once, and not for each image that comes meanwhile.
     match (&written, app.is_store_away.swap(written.is_err(), Relaxed)) {
-        (Err(error), false) => eprintln!("serve: no job is accepted, because the store cannot keep it: {error}"),
-        (Ok(()), true) => eprintln!("serve: jobs are accepted again"),
+        (Err(error), false) => {
+            complain(format_args!("no job is accepted, because the store cannot keep it: {error}"));
+        }
+        (Ok(()), true) => complain(format_args!("jobs are accepted again")),
         _ => {}
     }
     if written.is_err() {
         app.board.withdraw(id);
-        return app.busy("the store cannot be reached");
+        return app.busy("the store cannot keep the image now");
     }
     place.fill(id);
     let mut response = json(StatusCode::ACCEPTED, Status::Queued.to_json(id));
@@ -119,7 +129,8 @@ async fn part(content_type: &str, body: Vec<u8>) -> Result<Bytes, &'static str> 
     let mut form = Multipart::from_request(request, &()).await.map_err(|_| BROKEN)?;
     let mut image = None;
     while let Some(field) = form.next_field().await.map_err(|_| BROKEN)? {
-        if field.file_name().is_none() {
+        // A browser sends a field where no file was chosen, too.
+        if field.file_name().is_none_or(str::is_empty) {
             continue;
         }
         let bytes = field.bytes().await.map_err(|_| BROKEN)?;

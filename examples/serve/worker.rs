@@ -10,6 +10,7 @@ use sutler::image::ImageTensor;
 use crate::app::App;
 use crate::job::{self, JobId, Label, Outcome, Status};
 use crate::queue::Batch;
+use crate::say::complain;
 use crate::store::{Begun, Error};
 
 /// How often a job may be begun. One that never ends, in so many processes, ended them.
@@ -81,7 +82,7 @@ fn work(app: &App) {
 fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(JobId, Outcome)>> {
     let start = insist(app, "draw a number", || Ok(job::random()?))?;
     let begun = insist(app, "begin jobs", || app.store.begin(&batch.ids, start))?;
-    app.board.run(&batch.ids);
+    app.board.run(&batch.ids, start);
     let (mut outcomes, mut decoded) = (Vec::new(), Vec::new());
     for (&id, begun) in batch.ids.iter().zip(begun) {
         match begun {
@@ -97,7 +98,8 @@ fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(Job
             Begun::Lost => outcomes.push((id, Outcome::failed("the store has lost the image"))),
             Begun::Ended => match insist(app, "read a result", || app.store.status(id))? {
                 Some(Status::Ended(outcome)) => app.board.end(vec![(id, outcome)]),
-                _ => app.board.withdraw(id), // it has expired
+                // It was accepted, and is not there: a server without a disk was started again, say.
+                _ => outcomes.push((id, Outcome::failed("the store has lost the job"))),
             },
         }
     }
@@ -119,15 +121,18 @@ fn labels(app: &App, decoded: &[(JobId, ImageTensor<f32>)], numbers: &mut Vec<f3
     let failed = |reason: &str| vec![Outcome::failed(reason); decoded.len()];
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(labels)) if labels.len() == decoded.len() => {
-            let done = |labels: Vec<Label>| Outcome::Done { model: app.model.name().into(), labels };
-            labels.into_iter().map(done).collect()
+            let outcome = |labels: Vec<Label>| match labels.iter().all(|label| label.score.is_finite()) {
+                true => Outcome::Done { model: app.model.name().into(), labels },
+                false => Outcome::failed("the model gave no number for this image"), // nor has JSON one for it
+            };
+            labels.into_iter().map(outcome).collect()
         }
         Ok(Ok(labels)) => {
-            eprintln!("serve: the model gave {} answers for {} images", labels.len(), decoded.len());
+            complain(format_args!("the model gave {} answers for {} images", labels.len(), decoded.len()));
             failed("the model gave no answer for this image")
         }
         Ok(Err(error)) => {
-            eprintln!("serve: the model failed: {error}");
+            complain(format_args!("the model failed: {error}"));
             failed("the model failed on the batch that this image was in")
         }
         // The message is on stderr already.
@@ -144,13 +149,13 @@ fn insist<T>(app: &App, what: &str, ask: impl Fn() -> Result<T, Error>) -> Optio
         match ask() {
             Ok(value) => {
                 if has_failed {
-                    eprintln!("serve: the store is back: it could {what}");
+                    complain(format_args!("the store is back: it could {what}"));
                 }
                 return Some(value);
             }
             Err(error) => {
                 if !has_failed {
-                    eprintln!("serve: the store cannot {what}, which is tried again until it can: {error}");
+                    complain(format_args!("the store cannot {what}, which is tried again until it can: {error}"));
                 }
                 has_failed = true;
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! lock            is held by the one process that works here
 //! accepted/ID     an image, from its acceptance until its job has ended
-//! starts/ID       a line for each time that the job was begun
+//! starts/ID       a line for each time that the job was begun, and one with a minus for each that was taken back
 //! results/ID      how the job ended, as JSON
 //! partial/        files that are being written
 //! ```
@@ -17,15 +17,21 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Begun, Error, Store, Unfinished};
+use super::{Begun, Error, Store, Unfinished, parse};
 use crate::job::{JobId, Outcome, Status};
+use crate::say::complain;
 
 pub struct Directory {
     root: PathBuf,
     /// How long outcomes are kept.
     keep: Duration,
+    /// Bytes of the disk that are left free of new images.
+    reserve: u64,
     _lock: File,
 }
+
+/// Enough to begin and to end all that was accepted.
+const RESERVE: u64 = 64 << 20;
 
 const ACCEPTED: &str = "accepted";
 const STARTS: &str = "starts";
@@ -49,9 +55,16 @@ impl Directory {
             for entry in fs::read_dir(root.join(PARTIAL))? {
                 fs::remove_file(entry?.path())?;
             }
-            Ok(Directory { root, keep, _lock: lock })
+            let directory = Directory { root, keep, reserve: RESERVE, _lock: lock };
+            directory.forget_images()?;
+            Ok(directory)
         };
         open().map_err(|error| format!("--store {}: {error}", root.display()).into())
+    }
+
+    #[cfg(test)]
+    pub fn reserve(self, bytes: u64) -> Self {
+        Directory { reserve: bytes, ..self }
     }
 
     fn path(&self, folder: &str, id: JobId) -> PathBuf {
@@ -72,25 +85,34 @@ impl Directory {
 
     fn begin_one(&self, id: JobId, start: u128) -> Result<Begun, Error> {
         if self.path(RESULTS, id).exists() {
+            sync(&self.root.join(RESULTS))?; // an image goes after its result is on the disk
             self.forget_image(id)?;
             return Ok(Begun::Ended);
         }
         let image = match fs::read(self.path(ACCEPTED, id)) {
             Ok(image) => image,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Begun::Ended),
-            Err(error) => {
-                eprintln!("serve: cannot read the image of job {} back: {error}", id.short());
+            Err(error) if is_lasting(&error) => {
+                complain(format_args!("cannot read the image of job {} back: {error}", id.short()));
                 return Ok(Begun::Lost);
             }
+            Err(error) => return Err(error.into()),
         };
         let path = self.path(STARTS, id);
         let mut starts = starts(&path)?;
-        if starts.insert(format!("{start:032x}")) {
+        if starts.insert(format!("{start:032x}").into_bytes()) {
             // Not synced: it is to survive this process, and a power failure is no fault of the image.
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             file.write_all(format!("{start:032x}\n").as_bytes())?;
         }
         Ok(Begun::Image { image, starts: starts.len() as u32 })
+    }
+
+    /// Of all jobs that have ended. Not while they end: the result of one may have its name and not be on the disk.
+    fn forget_images(&self) -> io::Result<()> {
+        sync(&self.root.join(RESULTS))?;
+        let ids = self.ids(ACCEPTED)?.into_iter();
+        ids.filter(|id| self.path(RESULTS, *id).exists()).try_for_each(|id| self.forget_image(id))
     }
 
     /// Of a job that has ended. The image is the last to go: without it the job is not looked at again.
@@ -110,7 +132,7 @@ impl Directory {
         if age(&path)?.is_none_or(|age| age >= self.keep) {
             return Ok(None);
         }
-        Ok(Some(serde_json::from_slice(&text)?))
+        Ok(Some(parse(&text)))
     }
 
     /// Those of the files in a folder that jobs have, by id.
@@ -125,6 +147,10 @@ impl Directory {
 
 impl Store for Directory {
     fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
+        if free(&self.root)?.is_some_and(|free| free < self.reserve.saturating_add(image.len() as u64)) {
+            let root = self.root.display();
+            return Err(format!("{root}: the disk is almost full; the rest is for the jobs that were accepted").into());
+        }
         self.write(ACCEPTED, id, image)?;
         sync(&self.root.join(ACCEPTED))?;
         Ok(())
@@ -132,6 +158,17 @@ impl Store for Directory {
 
     fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error> {
         ids.iter().map(|&id| self.begin_one(id, start)).collect()
+    }
+
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
+        for (id, start) in starts {
+            match OpenOptions::new().append(true).open(self.path(STARTS, *id)) {
+                Ok(mut file) => file.write_all(format!("-{start:032x}\n").as_bytes())?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it has ended
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
@@ -162,8 +199,7 @@ impl Store for Directory {
         let mut jobs = Vec::new();
         for id in self.ids(ACCEPTED)? {
             if self.path(RESULTS, id).exists() {
-                self.forget_image(id)?;
-                continue;
+                continue; // it is just ending
             }
             match fs::metadata(self.path(ACCEPTED, id)).and_then(|metadata| metadata.modified()) {
                 Ok(accepted) => jobs.push((accepted, id)),
@@ -202,6 +238,19 @@ fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// The bytes that are free on a disk, for this user.
+#[cfg(unix)]
+fn free(path: &Path) -> io::Result<Option<u64>> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+}
+
+/// Not asked for elsewhere.
+#[cfg(not(unix))]
+fn free(_: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
+}
+
 /// The file that a process holds locked as long as it works here. The system lets go of it, however the process ends.
 fn lock(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
@@ -211,13 +260,27 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// The starts that a file of `starts` has.
-fn starts(path: &Path) -> io::Result<BTreeSet<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().map(str::to_string).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(error),
+/// Whether what could not be read will not be read later either. Other errors, of too many open files say, pass.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, PermissionDenied};
+    let is_damage = cfg!(unix) && error.raw_os_error() == Some(5); // EIO, which has no kind
+    is_damage || matches!(error.kind(), InvalidData | IsADirectory | PermissionDenied)
+}
+
+/// The starts that a file of `starts` has. After a power failure they may be anything.
+fn starts(path: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes?,
+    };
+    let mut starts = BTreeSet::new();
+    for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        match line.strip_prefix(b"-") {
+            Some(start) => drop(starts.remove(start)),
+            None => drop(starts.insert(line.to_vec())),
+        }
     }
+    Ok(starts)
 }
 
 /// How old a file is: nothing if it is gone, and no time if the clock was set back.

@@ -21,6 +21,9 @@ pub trait Store: Send + Sync {
     /// again is not another one.
     fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error>;
 
+    /// Counts starts no more: the service stops, and that they come to no end is no fault of the jobs.
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error>;
+
     /// Keeps how jobs ended, and forgets their images. What a job ended with is written once: a second outcome is not.
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error>;
 
@@ -33,10 +36,21 @@ pub trait Store: Send + Sync {
     /// Removes outcomes that are older than they are kept.
     fn expire(&self) -> Result<(), Error>;
 
+    /// Says, once a second, that this process still works here. False if another does: the store's own way to know is
+    /// that nothing was said for too long.
+    fn hold(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     /// What is wrong with the store's own keeping, for whoever starts the service.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// The outcome that a store has kept. One that cannot be read will not be, however often it is asked for.
+fn parse(text: &[u8]) -> Outcome {
+    serde_json::from_slice(text).unwrap_or_else(|_| Outcome::failed("the result cannot be read"))
 }
 
 /// A job whose start was counted.

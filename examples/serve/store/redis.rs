@@ -5,28 +5,44 @@
 //! sutler:serve:image:ID      an image, until its job has ended
 //! sutler:serve:starts:ID     a name for each time that the job was begun
 //! sutler:serve:result:ID     how the job ended, as JSON; Redis lets it expire
+//! sutler:serve:owner         the name of the one service that works here, for five seconds
 //! ```
 //!
-//! One service works with one prefix of keys. What Redis is told survives Redis itself only as far as it is configured
+//! A service says once a second that it is there. Another is refused; after one that was killed, the next waits until
+//! its name has expired. One that was silent for too long, and finds another's name there, ends. What Redis is told survives Redis itself only as far as it is configured
 //! to write it down: [`Store::warnings`] says where it is not.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisResult, SetExpiry, SetOptions, pipe};
 
-use super::{Begun, Error, Store, Unfinished};
-use crate::job::{JobId, Outcome, Status};
+use super::{Begun, Error, Store, Unfinished, parse};
+use crate::job::{self, JobId, Outcome, Status};
 
 pub struct Redis {
     client: Client,
     /// Connections that nobody uses. One that failed is not put back.
     idle: Mutex<Vec<Connection>>,
     keep: Duration,
+    /// Of this process, and nobody else's.
+    name: String,
 }
 
 const PREFIX: &str = "sutler:serve:";
 const UNFINISHED: &str = "sutler:serve:unfinished";
+const OWNER: &str = "sutler:serve:owner";
+
+/// How long a service may be silent before another may take its jobs over.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// Makes a name the owner's for so many milliseconds, unless another is. To stay it takes no memory, of which Redis may
+/// have no more.
+const CLAIM: &str = "\
+    local owner = redis.call('GET', KEYS[1]) \
+    if not owner then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return true end \
+    return owner == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 1";
 
 /// How long Redis may take to answer before it counts as gone. The client waits as long for each command of a
 /// transaction.
@@ -35,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Redis {
     /// # Errors
     ///
-    /// If nobody answers there.
+    /// If nobody answers there, or another service works there.
     pub fn open(url: &str, keep: Duration) -> Result<Self, Error> {
         // An address may have a password in it, and is not repeated.
         let open = || -> Result<Self, Error> {
@@ -43,8 +59,15 @@ impl Redis {
             // A new connection does not begin with an introduction, for which a Redis that hangs would be waited for.
             let settings = address.redis_settings().clone().set_skip_set_lib_name();
             let client = Client::open(address.set_redis_settings(settings))?;
-            let redis = Redis { client, idle: Mutex::new(Vec::new()), keep };
-            redis.with(|connection| redis::cmd("PING").exec(connection))?;
+            let name = format!("{:032x}", job::random()?);
+            let redis = Redis { client, idle: Mutex::new(Vec::new()), keep, name };
+            let waiting = Instant::now();
+            while !redis.claim(LEASE)? {
+                if waiting.elapsed() > LEASE + Duration::from_secs(1) {
+                    return Err("another service works there, and only one may: stop it, or use another Redis".into());
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
             Ok(redis)
         };
         open().map_err(|error| format!("--redis: {error}").into())
@@ -74,9 +97,22 @@ impl Redis {
         Ok(value)
     }
 
+    fn claim(&self, time: Duration) -> Result<bool, Error> {
+        let mut claim = redis::cmd("EVAL");
+        claim.arg(CLAIM).arg(1).arg(OWNER).arg(&self.name).arg(time.as_millis() as u64);
+        self.with(|connection| claim.query(connection))
+    }
+
     fn config(&self, name: &str) -> Option<String> {
         let pair = self.with(|connection| redis::cmd("CONFIG").arg("GET").arg(name).query::<Vec<String>>(connection));
         pair.ok()?.into_iter().nth(1)
+    }
+}
+
+/// The next need not wait.
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.claim(Duration::from_millis(1));
     }
 }
 
@@ -89,6 +125,12 @@ fn transaction() -> Pipeline {
     let mut pipeline = pipe();
     pipeline.atomic();
     pipeline
+}
+
+/// Removes all of a job but its result.
+fn forget(pipeline: &mut Pipeline, id: JobId) {
+    pipeline.del(&[key("image", id), key("starts", id)]).ignore();
+    pipeline.zrem(UNFINISHED, id.to_string()).ignore();
 }
 
 impl Store for Redis {
@@ -110,11 +152,19 @@ impl Store for Redis {
         type Row = (u32, Option<Vec<u8>>, bool, Option<f64>);
         let rows: Vec<redis::Value> = self.with(|connection| pipeline.query(connection))?;
         let mut begun = Vec::new();
-        for (row, &id) in rows.chunks(4).zip(ids) {
-            let (starts, image, has_result, unfinished): Row =
-                redis::from_redis_value(redis::Value::Array(row.to_vec()))?;
+        let mut values = rows.into_iter();
+        for &id in ids {
+            let row = redis::Value::Array(values.by_ref().take(4).collect());
+            let (starts, image, has_result, unfinished): Row = redis::from_redis_value(row)?;
             begun.push(match image {
-                _ if has_result || unfinished.is_none() => {
+                // An acceptance may have come late, over a connection that was given up.
+                _ if has_result => {
+                    let mut pipeline = transaction();
+                    forget(&mut pipeline, id);
+                    self.with(|connection| pipeline.exec(connection))?;
+                    Begun::Ended
+                }
+                _ if unfinished.is_none() => {
                     self.with(|connection| redis::cmd("DEL").arg(key("starts", id)).exec(connection))?;
                     Begun::Ended
                 }
@@ -125,14 +175,21 @@ impl Store for Redis {
         Ok(begun)
     }
 
+    fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
+        let mut pipeline = pipe();
+        for (id, start) in starts {
+            pipeline.srem(key("starts", *id), format!("{start:032x}")).ignore();
+        }
+        self.with(|connection| pipeline.exec(connection))
+    }
+
     fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
         let mut pipeline = transaction();
         for (id, outcome) in outcomes {
             let expiry = SetExpiry::PX(u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX).max(1));
             let once = SetOptions::default().conditional_set(redis::ExistenceCheck::NX).with_expiration(expiry);
             pipeline.set_options(key("result", *id), serde_json::to_vec(outcome)?, once).ignore();
-            pipeline.del(&[key("image", *id), key("starts", *id)]).ignore();
-            pipeline.zrem(UNFINISHED, id.to_string()).ignore();
+            forget(&mut pipeline, *id);
         }
         self.with(|connection| pipeline.exec(connection))
     }
@@ -143,7 +200,7 @@ impl Store for Redis {
         let (result, unfinished): (Option<Vec<u8>>, Option<f64>) =
             self.with(|connection| pipeline.query(connection))?;
         Ok(match result {
-            Some(result) => Some(Status::Ended(serde_json::from_slice(&result)?)),
+            Some(result) => Some(Status::Ended(parse(&result))),
             None => unfinished.map(|_| Status::Queued),
         })
     }
@@ -162,6 +219,10 @@ impl Store for Redis {
             jobs.extend(ids.iter().zip(starts).map(|(&id, starts)| Unfinished { id, starts }));
         }
         Ok(jobs)
+    }
+
+    fn hold(&self) -> Result<bool, Error> {
+        self.claim(LEASE)
     }
 
     /// Redis does.
@@ -191,6 +252,12 @@ impl Store for Redis {
                 "Redis removes jobs when its memory is full (maxmemory-policy {policy}); `noeviction` keeps them"
             )),
             _ => {}
+        }
+        if let Some(bound) = self.config("maxmemory").filter(|bound| bound != "0") {
+            warnings.push(format!(
+                "Redis may have no more than {bound} bytes (maxmemory): where that is less than --queue times --max-body, \
+                 jobs that were accepted may have to wait for results to expire before they can end"
+            ));
         }
         warnings
     }

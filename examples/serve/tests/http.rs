@@ -1,14 +1,23 @@
 //! Requests and their answers.
 
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::models::{Gate, POISON, Poisoned};
-use super::{Running, colour, end_of, eventually, fixture, settings};
-use crate::client::{Answer, Client};
-use crate::model::MeanColour;
+use super::stores::Hooked;
+use super::{HOUR, Running, colour, end_of, eventually, fixture, settings};
+use crate::client::{Answer, Client, Socket};
+use crate::job::Label;
+use crate::model::{MeanColour, Model};
+use crate::server::CONNECTIONS;
 use crate::service::Settings;
+use crate::store::Error;
+use crate::upload::UPLOADS;
 
 const RED: [u8; 3] = [255, 0, 0];
 
@@ -85,6 +94,12 @@ fn what_is_no_image_is_refused_with_the_reason_and_nothing_is_kept_of_it() {
         let problem = answer.json()["error"].as_str().unwrap().to_string();
         assert!(answer.status == *status && problem.contains(reason), "{} {problem}", answer.status);
     }
+    // A field where no file was chosen is none.
+    let unchosen = b"--B0undary\r\nContent-Disposition: form-data; name=\"other\"; filename=\"\"\r\n\r\n\r\n".to_vec();
+    let answer = post_form(&mut client, &[unchosen.clone(), form(&[b"hello"])].concat());
+    assert_eq!(answer.status, 415);
+    let answer = post_form(&mut client, &[unchosen.clone(), b"--B0undary--\r\n".to_vec()].concat());
+    assert_eq!(answer.json()["error"], "the form has no file");
     let no_boundary = client.request("POST", "/jobs", "Content-Type: multipart/form-data\r\n", &form(&[&red])).unwrap();
     assert_eq!(no_boundary.status, 400);
     for folder in ["accepted", "starts", "results", "partial"] {
@@ -95,14 +110,15 @@ fn what_is_no_image_is_refused_with_the_reason_and_nothing_is_kept_of_it() {
 
 #[test]
 fn a_body_that_is_far_too_long_is_not_read_to_its_end() {
-    let service = Running::new(Settings { max_body: 1000, ..settings() }, MeanColour);
+    let service = Running::new(Settings { max_body: 1 << 20, ..settings() }, MeanColour);
     let mut client = service.client();
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n").unwrap();
-    assert_eq!(client.answer().unwrap().status, 413);
+    let answer = client.answer().unwrap();
+    assert_eq!((answer.status, &answer.json()["error"]), (413, &"the body may have 1 MiB".into()));
     // One that does not say how long it is.
     let mut client = service.client();
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    let chunk = [b"3e8\r\n".as_slice(), &[0; 1000], b"\r\n"].concat();
+    let chunk = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat();
     for _ in 0..5 {
         client.send(&chunk).unwrap();
     }
@@ -116,7 +132,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     client.send(b"POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n123").unwrap();
     assert_eq!(client.answer().unwrap().status, 408);
     // Nor do those who wait for their turn, where there are too many of them.
-    let all = service.service().app.uploads.try_acquire_many(crate::upload::UPLOADS as u32).unwrap();
+    let all = service.service().app.uploads.try_acquire_many(UPLOADS as u32).unwrap();
     assert_eq!(service.client().post(&colour(RED)).unwrap().status, 503);
     drop(all);
     assert_eq!(service.client().post(&colour(RED)).unwrap().status, 202);
@@ -124,7 +140,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn an_image_that_is_damaged_behind_its_header_fails_alone_with_the_reason() {
-    let service = Running::new(Settings { max_wait: Duration::from_millis(300), ..settings() }, MeanColour);
+    let service = Running::new(Settings { max_wait: HOUR, max_batch: 4, ..settings() }, MeanColour);
     let mut client = service.client();
     let images = [colour(RED), fixture("bad/truncated.jpg"), fixture("bad/truncated.png"), colour(RED)];
     let ids = images.map(|image| client.post(&image).unwrap().id().unwrap());
@@ -180,17 +196,21 @@ fn a_batch_that_does_not_fill_goes_when_its_time_is_over() {
     let max_wait = Duration::from_millis(500);
     let service = Running::new(Settings { max_batch: 1000, max_wait, ..settings() }, gate.clone());
     let mut client = service.client();
+    let posted = Instant::now();
     let ids: Vec<_> = (0..3).map(|_| client.post(&colour(RED)).unwrap().id().unwrap()).collect();
     for id in &ids {
         assert_eq!(end_of(&mut client, id)["status"], "done");
     }
-    assert_eq!(*gate.batches.lock().unwrap(), [3]);
+    assert!(posted.elapsed() >= max_wait);
+    // One, unless the store was slow.
+    assert_eq!(gate.batches.lock().unwrap().iter().sum::<usize>(), 3);
 }
 
 #[test]
 fn a_model_that_panics_or_fails_costs_its_batch_and_the_service_goes_on() {
     let panics = Poisoned { effect: || panic!("secret: /etc/model"), time: Duration::ZERO };
-    let service = Running::new(Settings { max_wait: Duration::from_millis(500), ..settings() }, panics);
+    // The batch goes when it is full.
+    let service = Running::new(Settings { max_wait: HOUR, max_batch: 3, ..settings() }, panics);
     let mut client = service.client();
     let ids = [RED, POISON, RED].map(|pixel| client.post(&colour(pixel)).unwrap().id().unwrap());
     for id in &ids {
@@ -199,8 +219,8 @@ fn a_model_that_panics_or_fails_costs_its_batch_and_the_service_goes_on() {
         assert_eq!(end["reason"], "the model panicked on the batch that this image was in");
     }
     for _ in 0..2 * service.service().app.settings.workers {
-        let id = client.post(&colour(RED)).unwrap().id().unwrap();
-        assert_eq!(end_of(&mut client, &id)["status"], "done");
+        let ids = [(); 3].map(|()| client.post(&colour(RED)).unwrap().id().unwrap());
+        assert!(ids.iter().all(|id| end_of(&mut client, id)["status"] == "done"));
     }
 
     let gate = Gate::default();
@@ -213,6 +233,69 @@ fn a_model_that_panics_or_fails_costs_its_batch_and_the_service_goes_on() {
     gate.fails.store(false, SeqCst);
     let id = client.post(&colour(RED)).unwrap().id().unwrap();
     assert_eq!(end_of(&mut client, &id)["status"], "done");
+}
+
+/// A model that was trained to nothing.
+struct Diverged;
+
+impl Model for Diverged {
+    fn name(&self) -> &str {
+        "diverged"
+    }
+
+    fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error> {
+        let mut labels = MeanColour.run(images, side)?;
+        labels.iter_mut().flatten().for_each(|label| label.score = f32::NAN);
+        Ok(labels)
+    }
+}
+
+#[test]
+fn a_model_that_gives_no_numbers_fails_its_jobs_with_a_reason() {
+    let service = Running::new(settings(), Diverged);
+    let mut client = service.client();
+    let id = client.post(&colour(RED)).unwrap().id().unwrap();
+    assert_eq!(end_of(&mut client, &id)["reason"], "the model gave no number for this image");
+}
+
+#[test]
+fn a_job_that_the_store_has_lost_fails_for_whoever_waits_for_it() {
+    let gate = Gate::default();
+    let service = Running::new(Settings { workers: 1, max_batch: 1, ..settings() }, gate.clone());
+    let mut client = service.client();
+    let ids = [(); 2].map(|()| client.post(&colour(RED)).unwrap().id().unwrap());
+    eventually("the first is in work", || (!gate.batches.lock().unwrap().is_empty()).then_some(()));
+    let mut socket = Socket::connect(service.address()).unwrap();
+    socket.ask(&ids[1]).unwrap();
+    assert_eq!(socket.next().unwrap().unwrap()["status"], "queued");
+    std::fs::remove_file(service.folder.path().join("accepted").join(&ids[1])).unwrap();
+    gate.open();
+    let news = [(); 2].map(|()| socket.next().unwrap().unwrap());
+    assert_eq!(news[0]["status"], "running");
+    assert_eq!(news[1]["reason"], "the store has lost the job");
+    assert_eq!(end_of(&mut client, &ids[1]), news[1]);
+}
+
+#[test]
+fn how_far_a_job_is_is_told_though_the_store_answers_nobody() {
+    let (gate, held) = (Gate::default(), Gate::default());
+    let folder = tempfile::tempdir().unwrap();
+    let hold = held.clone();
+    let store = Hooked::new(folder.path(), move |call| match call {
+        "status" => hold.pass(),
+        _ => Ok(()),
+    });
+    let service = Running::with_store(settings(), store, gate.clone(), folder);
+    let id = service.client().post(&colour(RED)).unwrap().id().unwrap();
+    // As many as there are threads that may wait, and more.
+    let unknown = format!("GET /jobs/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "0".repeat(32));
+    let mut others: Vec<_> = (0..80).map(|_| service.client()).collect();
+    others.iter_mut().for_each(|client| client.send(unknown.as_bytes()).unwrap());
+    let answer = service.client().get(&format!("/jobs/{id}")).unwrap();
+    assert_eq!((answer.status, &answer.json()["id"]), (200, &id.into()));
+    held.open();
+    gate.open();
+    assert!(others.iter_mut().all(|client| client.answer().unwrap().status == 404));
 }
 
 #[test]
@@ -321,7 +404,60 @@ fn a_client_that_leaves_in_the_middle_of_its_image_takes_nothing_with_it() {
         let id = client.post(&colour(RED)).unwrap().id().unwrap();
         assert_eq!(end_of(&mut client, &id)["status"], "done");
     }
-    assert_eq!(service.service().app.uploads.available_permits(), crate::upload::UPLOADS);
+    let uploads = &service.service().app.uploads;
+    eventually("all places are free", || (uploads.available_permits() == UPLOADS).then_some(()));
+}
+
+#[test]
+fn a_body_has_its_place_as_long_as_it_is_in_memory_also_when_its_client_is_gone() {
+    let (inside, leave) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(UPLOADS + 1)));
+    let (count, wait) = (Arc::clone(&inside), Arc::clone(&leave));
+    let folder = tempfile::tempdir().unwrap();
+    let store = Hooked::new(folder.path(), move |call| {
+        // The last comes when the others have left.
+        if call == "accept" && count.fetch_add(1, SeqCst) < UPLOADS {
+            wait.wait();
+        }
+        Ok(())
+    });
+    let body_timeout = Duration::from_secs(2);
+    let service = Running::with_store(Settings { body_timeout, ..settings() }, store, MeanColour, folder);
+    let image = colour(RED);
+    let head = format!("POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", image.len());
+    for number in 0..UPLOADS {
+        let mut client = service.client();
+        client.send(&[head.as_bytes(), &image].concat()).unwrap();
+        eventually("it is being accepted", || (inside.load(SeqCst) > number).then_some(()));
+    }
+    let busy = service.client().post(&image).unwrap();
+    assert_eq!((busy.status, busy.json()["error"].as_str()), (503, Some("too many images are being sent")));
+    leave.wait();
+    assert_eq!(service.client().post(&image).unwrap().status, 202);
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_let_go_of() {
+    let unread_timeout = Duration::from_secs(1);
+    let service = Running::new(Settings { unread_timeout, ..settings() }, MeanColour);
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    // One is always there for the next client.
+    let connections = &service.service().app.connections;
+    eventually("it is there", || (connections.available_permits() == CONNECTIONS - 2).then_some(()));
+    // Until nothing more can be sent, because nothing that is sent is taken.
+    let mut waits = 0;
+    while waits < 20 {
+        match stream.write(&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100)) {
+            Ok(_) => waits = 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                waits += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(_) => break, // it was let go of already
+        }
+    }
+    eventually("it is let go of", || (connections.available_permits() == CONNECTIONS - 1).then_some(()));
+    drop(stream);
 }
 
 #[test]

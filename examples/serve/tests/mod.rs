@@ -11,6 +11,7 @@ mod redis;
 mod socket;
 mod stop;
 mod store;
+mod stores;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -71,8 +72,17 @@ struct Running {
 impl Running {
     fn new(settings: Settings, model: impl Model + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Directory::open(folder.path(), HOUR).unwrap());
-        let service = Service::start(settings, store, Arc::new(model)).unwrap();
+        let store = Directory::open(folder.path(), HOUR).unwrap();
+        Running::with_store(settings, store, model, folder)
+    }
+
+    fn with_store(
+        settings: Settings,
+        store: impl Store + 'static,
+        model: impl Model + 'static,
+        folder: TempDir,
+    ) -> Self {
+        let service = Service::start(settings, Arc::new(store), Arc::new(model)).unwrap();
         Running { service: Some(service), folder }
     }
 

@@ -223,6 +223,11 @@ fn the_page_sends_again_what_the_queue_had_no_room_for() {
     browser.wait_for(
         "[...document.querySelectorAll('.state')].some(state => /queue is full.*again/.test(state.textContent))",
     );
+    // A poll that was overtaken does not put a job back into the queue.
+    browser.wait_for("document.querySelectorAll('li.running').length === 1");
+    browser
+        .evaluate("tell([...pending].find(([, card]) => card.item.className === 'running')[0], { status: 'queued' })");
+    assert_eq!(browser.evaluate("document.querySelectorAll('li.running').length"), 1);
     gate.open();
     browser.wait_for_ends(4);
     assert!(browser.cards().iter().all(|card| card[1] == "done"));
@@ -243,7 +248,7 @@ fn a_page_that_is_open_when_the_service_is_started_again_goes_on() {
     browser.choose(&[fixture("formats/rgb.png")]);
     browser.wait_for("document.querySelectorAll('li.queued').length === 1");
     service.stop();
-    browser.wait_for("document.getElementById('how').textContent === 'polling'");
+    browser.wait_for("document.getElementById('how').textContent === 'no answer'");
     let service = eventually("the port is free", || start(Settings { listen: address, ..settings() }).ok());
     browser.wait_for_ends(1);
     assert_eq!(browser.cards()[0][1], "done");

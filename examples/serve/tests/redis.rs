@@ -10,11 +10,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::models::Poisoned;
+use super::models::{Gate, Poisoned};
+use super::process::with_processes;
 use super::{HOUR, colour, end_of, eventually, settings};
-use crate::client::Client;
-use crate::service::Service;
+use crate::client::{Client, Socket};
+use crate::service::{Service, Settings};
 use crate::store::{Redis, Store};
+
+const OWNER: &str = "sutler:serve:owner";
 
 /// On a port that was free, with its file in a folder of its own. It ends with the test.
 pub struct Server {
@@ -66,13 +69,15 @@ impl Server {
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]).args(&self.options);
         command.arg("--dir").arg(self.folder.path());
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        eventually("Redis answers", || Redis::open(&self.url(), HOUR).ok());
+        let ping = || redis::cmd("PING").exec(&mut redis::Client::open(self.url())?.get_connection()?);
+        eventually("Redis answers", || ping().ok());
     }
 
-    /// All keys that there are.
+    /// All keys that there are of jobs.
     pub fn keys(&self) -> Vec<String> {
         let mut connection = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
         let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+        keys.retain(|key| key != OWNER);
         keys.sort();
         keys
     }
@@ -92,7 +97,8 @@ fn redis_may_go_away_and_come_back_and_nothing_that_was_accepted_is_lost() {
     let Some(mut server) = Server::start(&SAFE) else { return };
     let store: Arc<dyn Store> = Arc::new(Redis::open(&server.url(), HOUR).unwrap());
     let model = Poisoned { effect: || {}, time: Duration::from_millis(10) };
-    let service = Service::start(settings(), store, Arc::new(model)).unwrap();
+    let settings = Settings { sweep: Duration::from_millis(20), ..settings() };
+    let service = Service::start(settings, store, Arc::new(model)).unwrap();
     let address = service.address;
     let (accepted, refused) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let is_over = AtomicBool::new(false);
@@ -133,8 +139,36 @@ fn redis_may_go_away_and_come_back_and_nothing_that_was_accepted_is_lost() {
         assert_eq!(end_of(&mut client, id)["status"], "done");
     }
     // Those whose acceptance did not come through are looked for, and worked off as well.
+    let is_result = |key: &String| key.starts_with("sutler:serve:result:");
+    eventually("nothing but results is left", || server.keys().iter().all(is_result).then_some(()));
     service.stop();
     assert!(accepted.len() >= 80);
+}
+
+#[test]
+fn jobs_that_redis_has_forgotten_fail_for_whoever_waits_for_them() {
+    let Some(mut server) = Server::start(&["--appendonly", "no"]) else { return };
+    let store: Arc<dyn Store> = Arc::new(Redis::open(&server.url(), HOUR).unwrap());
+    let gate = Gate::default();
+    let settings = Settings { workers: 1, max_batch: 1, ..settings() };
+    let service = Service::start(settings, store, Arc::new(gate.clone())).unwrap();
+    let mut client = Client::connect(service.address).unwrap();
+    let ids = [(); 2].map(|()| client.post(&colour([0, 0, 255])).unwrap().id().unwrap());
+    eventually("the first is in work", || (!gate.batches.lock().unwrap().is_empty()).then_some(()));
+    let mut socket = Socket::connect(service.address).unwrap();
+    socket.ask(&ids.join(" ")).unwrap();
+    server.kill();
+    server.restart();
+    gate.open();
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        let news = socket.next().unwrap().unwrap();
+        ends.extend((news["status"] != "queued" && news["status"] != "running").then_some(news));
+    }
+    assert_eq!(ends[0]["status"], "done");
+    assert_eq!(ends[1]["reason"], "the store has lost the job");
+    assert_eq!(end_of(&mut client, &ids[1]), ends[1]);
+    service.stop();
 }
 
 #[test]
@@ -173,6 +207,34 @@ fn a_redis_that_hangs_is_one_that_is_away() {
 }
 
 #[test]
+fn a_second_service_is_refused_until_the_first_has_stopped_or_was_killed() {
+    let Some(server) = Server::start(&SAFE) else { return };
+    let open = || Redis::open(&server.url(), HOUR);
+    let start = |store: Redis| Service::start(settings(), Arc::new(store), Arc::new(crate::model::MeanColour)).unwrap();
+    let service = start(open().unwrap());
+    let error = open().err().unwrap().to_string();
+    assert!(error.starts_with("--redis: another service works there"), "{error}");
+    let id = Client::connect(service.address).unwrap().post(&colour([0, 0, 255])).unwrap().id().unwrap();
+    service.stop();
+    // As if it was killed: it says nothing any more, and its name stays.
+    std::mem::forget(open().unwrap());
+    let service = start(open().unwrap());
+    assert_eq!(end_of(&mut Client::connect(service.address).unwrap(), &id)["status"], "done");
+    service.stop();
+}
+
+#[test]
+fn a_service_whose_jobs_another_has_taken_over_ends() {
+    with_processes(|starter| {
+        let Some(server) = Server::start(&SAFE) else { return };
+        let mut process = starter.start(&server.url(), 0);
+        let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+        redis::cmd("SET").arg(OWNER).arg("another").exec(&mut connection).unwrap();
+        assert_eq!(process.end().0.code(), Some(1));
+    });
+}
+
+#[test]
 fn a_redis_that_does_not_keep_what_it_is_told_is_warned_of() {
     let warnings = |options: &[&'static str]| {
         let server = Server::start(options)?;
@@ -184,6 +246,8 @@ fn a_redis_that_does_not_keep_what_it_is_told_is_warned_of() {
     let everysec = warnings(&["--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"]).unwrap();
     assert_eq!(everysec.len(), 2, "{everysec:?}");
     assert!(everysec[0].contains("appendfsync everysec") && everysec[1].contains("allkeys-lru"), "{everysec:?}");
+    let bounded = warnings(&[&SAFE[..], &["--maxmemory", "100mb"]].concat()).unwrap();
+    assert!(bounded.len() == 1 && bounded[0].contains("104857600 bytes (maxmemory)"), "{bounded:?}");
     let no = warnings(&["--appendonly", "no"]).unwrap();
     assert!(no.len() == 1 && no[0].contains("appendonly no"), "{no:?}");
 }

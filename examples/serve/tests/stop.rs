@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::process::{GRACE, with_processes};
-use super::{colour, end_of};
+use super::models::Gate;
+use super::process::with_processes;
+use super::{Running, colour, end_of, settings};
 use crate::client::Socket;
+use crate::service::Service;
+
+/// For what cannot be finished.
+const GRACE: Duration = Duration::from_secs(2);
 
 const RED: [u8; 3] = [255, 0, 0];
 
@@ -35,8 +40,24 @@ fn what_can_be_finished_in_time_is_and_those_who_wait_are_told() {
 }
 
 #[test]
-fn what_cannot_is_left_to_the_next_start_and_nothing_new_is_taken() {
+fn it_makes_no_difference_that_nobody_reads_what_the_service_says() {
     with_processes(|starter| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = starter.start(folder.path().to_str().unwrap(), 300);
+        process.ignore();
+        let id = process.client().post(&colour(RED)).unwrap().id().unwrap();
+        let mut socket = Socket::connect(process.address).unwrap();
+        socket.ask(&id).unwrap();
+        process.terminate();
+        assert_eq!(socket.end_of(&id).unwrap()["status"], "done");
+        assert_eq!(socket.next().unwrap(), None);
+    });
+}
+
+#[test]
+fn what_cannot_is_left_to_the_next_start_and_nothing_new_is_taken() {
+    with_processes(|mut starter| {
+        starter.grace = GRACE;
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().unwrap();
         let mut process = starter.start(place, 1500);
@@ -47,7 +68,7 @@ fn what_cannot_is_left_to_the_next_start_and_nothing_new_is_taken() {
         // Over a connection that was there before, it answers until it ends.
         let mut is_closed = false;
         while let Ok(answer) = client.post(&colour(RED)) {
-            is_closed |= answer.status == 503;
+            is_closed |= answer.status == 503 && answer.json()["error"] == "the service stops";
             // One that came before it knew is accepted.
             assert!(answer.status == 503 || (answer.status == 202 && !is_closed));
         }
@@ -69,7 +90,8 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     with_processes(|starter| {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().unwrap();
-        let mut process = starter.start(place, 1500);
+        // One batch alone takes longer than anybody will wait.
+        let mut process = starter.start(place, 3_600_000);
         let mut client = process.client();
         let ids: Vec<_> = (0..20).map(|_| client.post(&colour(RED)).unwrap().id().unwrap()).collect();
         process.terminate();
@@ -83,5 +105,48 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
         for id in &ids {
             assert_eq!(end_of(&mut process.client(), id)["status"], "done");
         }
+    });
+}
+
+#[test]
+fn everybody_who_waits_at_a_websocket_is_told_of_the_last_results_and_of_the_end() {
+    let gate = Gate::default();
+    let mut service = Running::new(settings(), gate.clone());
+    let ids = [(); 3].map(|()| service.client().post(&colour(RED)).unwrap().id().unwrap());
+    let mut sockets: Vec<_> = (0..100).map(|_| Socket::connect(service.address()).unwrap()).collect();
+    for socket in &mut sockets {
+        socket.ask(&ids.join(" ")).unwrap();
+        ids.iter().for_each(|_| drop(socket.next().unwrap().unwrap()));
+    }
+    gate.open();
+    service.service.take().map(Service::stop);
+    for mut socket in sockets {
+        let mut done = 0;
+        while let Some(news) = socket.next().unwrap() {
+            done += usize::from(news["status"] == "done");
+        }
+        assert_eq!(done, 3);
+    }
+}
+
+#[test]
+fn a_job_that_takes_longer_than_there_is_time_at_a_stop_is_not_given_up() {
+    with_processes(|mut starter| {
+        starter.grace = Duration::ZERO;
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let mut process = starter.start(place, 3_600_000);
+        let id = process.client().post(&colour(RED)).unwrap().id().unwrap();
+        for _ in 0..4 {
+            let mut client = process.client();
+            let running = || (client.get(&format!("/jobs/{id}")).ok()?.json()["status"] == "running").then_some(());
+            super::eventually("it is in work", running);
+            process.terminate();
+            assert!(process.end().0.success());
+            process = starter.start(place, 3_600_000);
+        }
+        drop(process);
+        let process = starter.start(place, 0);
+        assert_eq!(end_of(&mut process.client(), &id)["status"], "done");
     });
 }

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::redis::{SAFE, Server};
+use super::stores::Hooked;
 use super::{HOUR, colour, eventually, settings};
 use crate::client::Client;
 use crate::job::{JobId, Label, Outcome, Status};
 use crate::model::MeanColour;
 use crate::service::{Service, Settings};
-use crate::store::{Begun, Directory, Error, Redis, Store, Unfinished};
+use crate::store::{Begun, Directory, Redis, Store, Unfinished};
 
 /// Runs a test with a new store of either kind, and then with what another process would find there.
 fn with_stores(keep: Duration, test: impl Fn(&dyn Fn() -> Box<dyn Store>)) {
@@ -58,6 +59,9 @@ fn a_job_is_kept_from_its_acceptance_to_its_end_by_whatever_process() {
         // The same start, asked for again: it is counted once.
         assert_eq!(store.begin(&[b], 1).unwrap(), [begun(b"b\0b\r\n", 1)]);
         assert_eq!(store.begin(&[b], u128::MAX).unwrap(), [begun(b"b\0b\r\n", 2)]);
+        // One that was taken back never was. Of a job that is not there nothing can be.
+        store.take_back(&[(b, 1), (unknown, 1), (c, 1)]).unwrap();
+        assert_eq!(store.begin(&[b], 2).unwrap(), [begun(b"b\0b\r\n", 2)]);
         unfinished(&[(a, 1), (b, 2), (c, 0)]);
 
         store.finish(&[(a, done("cat")), (c, Outcome::failed("it is damaged"))]).unwrap();
@@ -82,7 +86,7 @@ fn open_again(store: &dyn Store) -> Vec<Unfinished> {
 
 #[test]
 fn outcomes_expire_and_jobs_that_have_none_do_not() {
-    with_stores(Duration::from_millis(300), |open| {
+    with_stores(Duration::from_secs(2), |open| {
         let [a, b] = ids();
         let store = open();
         store.accept(a, b"a").unwrap();
@@ -91,7 +95,7 @@ fn outcomes_expire_and_jobs_that_have_none_do_not() {
         assert!(store.status(a).unwrap().is_some());
         store.expire().unwrap();
         assert!(store.status(a).unwrap().is_some());
-        thread::sleep(Duration::from_millis(400));
+        thread::sleep(Duration::from_millis(2100));
         assert_eq!(store.status(a).unwrap(), None);
         store.expire().unwrap();
         assert_eq!((store.status(a).unwrap(), store.status(b).unwrap()), (None, Some(Status::Queued)));
@@ -107,7 +111,8 @@ fn a_job_that_has_ended_leaves_nothing_but_its_outcome() {
     store.accept(a, b"a").unwrap();
     store.begin(&[a, b], 1).unwrap();
     store.finish(&[(a, done("cat"))]).unwrap();
-    store.begin(&[a], 2).unwrap();
+    store.accept(a, b"a").unwrap(); // it may come late, over a connection that was given up
+    assert_eq!(store.begin(&[a], 2).unwrap(), [Begun::Ended]);
     assert_eq!(server.keys(), [format!("sutler:serve:result:{a}")]);
 
     let folder = tempfile::tempdir().unwrap();
@@ -115,7 +120,8 @@ fn a_job_that_has_ended_leaves_nothing_but_its_outcome() {
     store.accept(a, b"a").unwrap();
     store.begin(&[a, b], 1).unwrap();
     store.finish(&[(a, done("cat"))]).unwrap();
-    store.begin(&[a], 2).unwrap();
+    store.accept(a, b"a").unwrap();
+    assert_eq!(store.begin(&[a], 2).unwrap(), [Begun::Ended]);
     let path = |name: &str| folder.path().join(name);
     let mut files = Vec::new();
     for folder in ["accepted", "partial", "results", "starts"] {
@@ -137,6 +143,68 @@ fn an_image_that_the_store_has_lost_is_said_to_be_lost() {
     let end = super::end_of(&mut Client::connect(service.address).unwrap(), &a.to_string());
     assert_eq!(end["reason"], "the store has lost the image");
     service.stop();
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_said_to_be_so_and_is_no_store_that_is_away() {
+    let [a] = ids();
+    let unreadable = Some(Status::Ended(Outcome::failed("the result cannot be read")));
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    std::fs::write(folder.path().join(format!("results/{a}")), "{}").unwrap();
+    assert_eq!(store.status(a).unwrap(), unreadable);
+    let Some(server) = Server::start(&SAFE) else { return };
+    let store = Redis::open(&server.url(), HOUR).unwrap();
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    redis::cmd("SET").arg(format!("sutler:serve:result:{a}")).arg("{}").exec(&mut connection).unwrap();
+    assert_eq!(store.status(a).unwrap(), unreadable);
+}
+
+#[test]
+fn an_error_that_may_pass_is_none_of_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    let [broken, passing, damaged] = ids();
+    let path = |id: JobId| folder.path().join(format!("accepted/{id}"));
+    std::fs::create_dir(path(broken)).unwrap();
+    assert_eq!(store.begin(&[broken], 1).unwrap(), [Begun::Lost]);
+    std::os::unix::fs::symlink(path(passing), path(passing)).unwrap();
+    assert!(store.begin(&[passing], 1).is_err());
+    std::fs::remove_dir(path(broken)).unwrap();
+    std::fs::remove_file(path(passing)).unwrap();
+    // What is left of the starts after a power failure.
+    store.accept(damaged, b"image").unwrap();
+    std::fs::write(folder.path().join(format!("starts/{damaged}")), b"\xff\xfe\n\0\0").unwrap();
+    assert_eq!(store.unfinished().unwrap(), [Unfinished { id: damaged, starts: 2 }]);
+    assert!(matches!(store.begin(&[damaged], 1).unwrap()[..], [Begun::Image { .. }]));
+}
+
+#[test]
+fn an_image_is_not_removed_while_its_result_may_not_be_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap();
+    let [a] = ids();
+    store.accept(a, b"a").unwrap();
+    std::fs::write(folder.path().join(format!("results/{a}")), serde_json::to_vec(&done("cat")).unwrap()).unwrap();
+    let image = folder.path().join(format!("accepted/{a}"));
+    assert_eq!(store.unfinished().unwrap(), []);
+    assert!(image.exists());
+    assert_eq!(store.begin(&[a], 1).unwrap(), [Begun::Ended]);
+    assert!(!image.exists());
+}
+
+#[test]
+fn a_disk_that_is_almost_full_takes_no_new_jobs_and_lets_those_that_it_has_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ids();
+    Directory::open(folder.path(), HOUR).unwrap().accept(a, b"a").unwrap();
+    let store = Directory::open(folder.path(), HOUR).unwrap().reserve(u64::MAX);
+    let error = store.accept(b, b"b").unwrap_err().to_string();
+    assert!(error.contains("almost full"), "{error}");
+    assert_eq!(store.unfinished().unwrap(), [Unfinished { id: a, starts: 0 }]);
+    assert_eq!(store.begin(&[a], 1).unwrap(), [begun(b"a", 1)]);
+    store.finish(&[(a, done("cat"))]).unwrap();
+    assert_eq!(store.status(a).unwrap(), Some(Status::Ended(done("cat"))));
 }
 
 #[test]
@@ -179,40 +247,11 @@ fn what_a_process_left_half_written_is_cleared_and_never_taken_for_a_job() {
     assert!(!path(format!("accepted/{both}")).exists() && !path(format!("partial/{half}")).exists());
 }
 
-/// Keeps every job and says that it did not.
-struct Mumbling(Directory);
-
-impl Store for Mumbling {
-    fn accept(&self, id: JobId, image: &[u8]) -> Result<(), Error> {
-        self.0.accept(id, image)?;
-        Err("the answer was lost".into())
-    }
-
-    fn begin(&self, ids: &[JobId], start: u128) -> Result<Vec<Begun>, Error> {
-        self.0.begin(ids, start)
-    }
-
-    fn finish(&self, outcomes: &[(JobId, Outcome)]) -> Result<(), Error> {
-        self.0.finish(outcomes)
-    }
-
-    fn status(&self, id: JobId) -> Result<Option<Status>, Error> {
-        self.0.status(id)
-    }
-
-    fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
-        self.0.unfinished()
-    }
-
-    fn expire(&self) -> Result<(), Error> {
-        self.0.expire()
-    }
-}
-
 #[test]
 fn a_job_that_was_written_though_its_client_was_told_otherwise_does_not_stay_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Mumbling(Directory::open(folder.path(), HOUR).unwrap());
+    let store =
+        Hooked::new(folder.path(), |call| if call == "accept" { Err("the answer was lost".into()) } else { Ok(()) });
     let settings = Settings { sweep: Duration::from_millis(20), ..settings() };
     let service = Service::start(settings, Arc::new(store), Arc::new(MeanColour)).unwrap();
     let mut client = Client::connect(service.address).unwrap();
