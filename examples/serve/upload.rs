@@ -58,7 +58,7 @@ async fn read(mut body: Body, most: usize, headers: &HeaderMap) -> Result<Vec<u8
         }
     }
     if length > most || announced.is_some_and(|announced| announced > most) {
-        let most = if most % (1 << 20) == 0 { format!("{} MiB", most >> 20) } else { format!("{most} bytes") };
+        let most = if most.is_multiple_of(1 << 20) { format!("{} MiB", most >> 20) } else { format!("{most} bytes") };
         let problem = format!("the body may have {most}");
         return Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &problem));
     }
