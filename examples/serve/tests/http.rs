@@ -269,10 +269,10 @@ fn a_job_that_the_store_has_lost_fails_for_whoever_waits_for_it() {
     assert_eq!(socket.next().unwrap().unwrap()["status"], "queued");
     std::fs::remove_file(service.folder.path().join("accepted").join(&ids[1])).unwrap();
     gate.open();
-    let news = [(); 2].map(|()| socket.next().unwrap().unwrap());
-    assert_eq!(news[0]["status"], "running");
-    assert_eq!(news[1]["reason"], "the store has lost the job");
-    assert_eq!(end_of(&mut client, &ids[1]), news[1]);
+    let end = end_of(&mut client, &ids[1]);
+    assert_eq!(end["reason"], "the store has lost the job");
+    assert_eq!(socket.next().unwrap().unwrap()["status"], "running");
+    assert_eq!(socket.next().unwrap().unwrap(), end);
 }
 
 #[test]
