@@ -1,5 +1,6 @@
 //! `App`: what the requests share, and which request goes where.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -7,6 +8,7 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{self, HeaderValue};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -53,7 +55,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/health", get(health))
         .method_not_allowed_fallback(nothing)
         .fallback(nothing)
-        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), own_site))
         .layer(middleware::map_response(headers))
         .with_state(Arc::clone(app))
 }
@@ -122,11 +124,28 @@ pub fn failure(status: StatusCode, problem: &str) -> Response {
 }
 
 /// Refuses what a page of somebody else's asks a browser to send. Programs send no `Origin`.
-async fn same_origin(request: Request, next: Next) -> Response {
+async fn own_site(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if !is_own_name(&app.settings, request.headers()) {
+        return failure(StatusCode::FORBIDDEN, "this service has another name (--host)");
+    }
     if is_foreign(request.headers()) {
         return failure(StatusCode::FORBIDDEN, "another site's page may not ask");
     }
     next.run(request).await
+}
+
+/// Whether a request is for this service, by the name in it. Any name can be made to lead to this machine, and the page
+/// behind it then has the same origin. A service for other machines has a name that only `--host` says.
+fn is_own_name(settings: &Settings, headers: &HeaderMap) -> bool {
+    if settings.hosts.is_empty() && !settings.listen.ip().is_loopback() {
+        return true;
+    }
+    let Some(host) = headers.get(header::HOST) else { return true }; // no browser
+    let Some(name) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = name.host();
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_known = |host: &String| host.eq_ignore_ascii_case(name);
+    is_address || name.eq_ignore_ascii_case("localhost") || settings.hosts.iter().any(is_known)
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {
@@ -150,6 +169,34 @@ async fn headers(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_was_made_to_lead_here_is_not_the_services_own() {
+        let settings = Settings { hosts: vec!["images.example".into()], ..Settings::default() };
+        let is_own = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            is_own_name(&settings, &headers)
+        };
+        let own = [
+            "127.0.0.1:8080",
+            "127.0.0.1",
+            "[::1]:8080",
+            "localhost:1",
+            "LocalHost",
+            "images.example",
+            "IMAGES.example:443",
+        ];
+        assert!(own.into_iter().all(is_own));
+        let others =
+            ["evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "a.images.example", "", ":1"];
+        assert!(!others.into_iter().any(is_own));
+        assert!(is_own_name(&settings, &HeaderMap::new()));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "server".parse().unwrap());
+        let to_all = |hosts| Settings { listen: ([0; 4], 80).into(), hosts, ..Settings::default() };
+        assert!(is_own_name(&to_all(vec![]), &headers) && !is_own_name(&to_all(vec!["other".into()]), &headers));
+    }
 
     #[test]
     fn a_page_from_elsewhere_is_foreign_and_a_program_is_not() {

@@ -11,6 +11,8 @@ pub const USAGE: &str = "\
 usage: serve [--listen 127.0.0.1:8080] [--store DIR | --redis URL] [--model FILE | --checkpoint DIR] [OPTIONS]
        serve --load [--clients 32] [--requests 50]
   --listen ADDRESS      where to listen; with port 0, at any port that is free
+  --host NAME           take requests for this name, addresses and localhost alone; it may be given several times.
+                        Where --listen is for other machines, and there is none, any name is taken
   --store DIR           keep jobs there; target/serve, unless said
   --redis URL           keep jobs in Redis: redis://127.0.0.1:6379
   --model FILE          a TorchScript file that takes [N, 3, S, S] and gives [N, CLASSES]  (feature `tch`)
@@ -67,6 +69,7 @@ impl Command {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("listen") => settings.listen = parser.value()?.parse()?,
+                Long("host") => settings.hosts.push(parser.value()?.string()?),
                 Long("store") => store = Some(PathBuf::from(parser.value()?)),
                 Long("redis") => redis = Some(parser.value()?.string()?),
                 Long("model") => model = Some(PathBuf::from(parser.value()?)),

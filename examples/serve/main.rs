@@ -20,12 +20,14 @@
 //!   no such end.
 //! * SIGTERM and SIGINT have it finish what it can in `--grace` seconds. The rest is done after the next start.
 //!
-//! Memory has a bound: 32 images that are being sent, three times each (with the copies that are made of them), and two
-//! times `--workers` x `--max-batch` that are in work, each of up to `--max-body`. At defaults that is 2.5 GiB at worst;
-//! `--max-body 4` makes it 640 MiB. To it come the pixels of one image for each worker: 150 MB at `--max-pixels`.
+//! Memory has a bound: 32 images that are being sent, three times each (with the copies that are made of them), and
+//! `--workers` x `--max-batch` that are in work, twice each, all of up to `--max-body`. At defaults that is 2.5 GiB at
+//! worst; `--max-body 4` makes it 640 MiB. To it come the pixels of one image for each worker, of up to `--max-pixels`:
+//! 150 MB at three bytes each.
 //!
 //! It speaks HTTP and trusts whoever can reach it: for others than this machine, put a proxy in front, with TLS, names
-//! and rates. The proxy must pass `Host` on as it came, for that is what an `Origin` is compared with.
+//! and rates. The proxy must pass `Host` on as it came, for that is what an `Origin` is compared with, and `--host`
+//! must name it: a service that listens on this machine alone refuses requests for names that are not `localhost`.
 
 mod app;
 mod arguments;

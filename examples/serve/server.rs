@@ -19,6 +19,9 @@ use crate::socket::SOCKETS;
 /// At a time, WebSockets not counted. Others wait in the system's own queue.
 pub const CONNECTIONS: usize = 512;
 
+/// How long clients have at a stop to take their last answers.
+pub const GOODBYE: Duration = Duration::from_secs(2);
+
 /// How long a client may take to say what it wants, also when it asked for something before.
 const HEADERS: Duration = Duration::from_secs(20);
 
@@ -60,7 +63,7 @@ pub async fn listen(listener: TcpListener, app: Arc<App>, mut stopping: watch::R
         let _connections = app.connections.acquire_many(CONNECTIONS as u32).await;
         let _sockets = app.sockets.acquire_many(SOCKETS as u32).await;
     };
-    let _ = timeout(Duration::from_secs(2), ended).await;
+    let _ = timeout(GOODBYE, ended).await;
 }
 
 /// Has the system end a connection whose client takes nothing for so long. Otherwise those who ask and do not read hold

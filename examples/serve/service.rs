@@ -30,6 +30,8 @@ use crate::worker::Workers;
 #[derive(Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
+    /// The names that clients know this service by, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     pub workers: usize,
     pub max_batch: usize,
     /// How long the first of a batch waits for others.
@@ -57,6 +59,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            hosts: Vec::new(),
             workers: 2,
             max_batch: 16,
             max_wait: Duration::from_millis(5),

@@ -9,8 +9,10 @@
 //! ```
 //!
 //! A service says once a second that it is there. Another is refused; after one that was killed, the next waits until
-//! its name has expired. One that was silent for too long, and finds another's name there, ends. What Redis is told survives Redis itself only as far as it is configured
-//! to write it down: [`Store::warnings`] says where it is not.
+//! its name has expired. One that was silent for too long, and finds another's name there, ends.
+//!
+//! What Redis is told survives Redis itself only as far as it is configured to write it down: [`Store::warnings`] says
+//! where it is not.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -176,7 +178,7 @@ impl Store for Redis {
     }
 
     fn take_back(&self, starts: &[(JobId, u128)]) -> Result<(), Error> {
-        let mut pipeline = pipe();
+        let mut pipeline = transaction(); // which may be empty
         for (id, start) in starts {
             pipeline.srem(key("starts", *id), format!("{start:032x}")).ignore();
         }
@@ -255,8 +257,8 @@ impl Store for Redis {
         }
         if let Some(bound) = self.config("maxmemory").filter(|bound| bound != "0") {
             warnings.push(format!(
-                "Redis may have no more than {bound} bytes (maxmemory): where that is less than --queue times --max-body, \
-                 jobs that were accepted may have to wait for results to expire before they can end"
+                "Redis may have no more than {bound} bytes (maxmemory): where that is less than --queue times \
+                 --max-body, jobs that were accepted may have to wait for results to expire before they can end"
             ));
         }
         warnings

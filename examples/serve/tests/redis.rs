@@ -160,6 +160,7 @@ fn jobs_that_redis_has_forgotten_fail_for_whoever_waits_for_them() {
     server.kill();
     server.restart();
     gate.open();
+    let end = end_of(&mut client, &ids[1]);
     let mut ends = Vec::new();
     while ends.len() < 2 {
         let news = socket.next().unwrap().unwrap();
@@ -167,7 +168,7 @@ fn jobs_that_redis_has_forgotten_fail_for_whoever_waits_for_them() {
     }
     assert_eq!(ends[0]["status"], "done");
     assert_eq!(ends[1]["reason"], "the store has lost the job");
-    assert_eq!(end_of(&mut client, &ids[1]), ends[1]);
+    assert_eq!(ends[1], end);
     service.stop();
 }
 
@@ -216,6 +217,10 @@ fn a_second_service_is_refused_until_the_first_has_stopped_or_was_killed() {
     assert!(error.starts_with("--redis: another service works there"), "{error}");
     let id = Client::connect(service.address).unwrap().post(&colour([0, 0, 255])).unwrap().id().unwrap();
     service.stop();
+    drop(open().unwrap());
+    thread::sleep(Duration::from_millis(20)); // one would do
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    assert!(!redis::cmd("EXISTS").arg(OWNER).query::<bool>(&mut connection).unwrap());
     // As if it was killed: it says nothing any more, and its name stays.
     std::mem::forget(open().unwrap());
     let service = start(open().unwrap());

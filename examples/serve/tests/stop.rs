@@ -1,11 +1,14 @@
 //! A service that is to stop finishes what it can, and leaves the rest to the next.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::models::Gate;
 use super::process::with_processes;
 use super::{Running, colour, end_of, settings};
 use crate::client::Socket;
+use crate::model::MeanColour;
+use crate::server::GOODBYE;
 use crate::service::Service;
 
 /// For what cannot be finished.
@@ -127,6 +130,15 @@ fn everybody_who_waits_at_a_websocket_is_told_of_the_last_results_and_of_the_end
         }
         assert_eq!(done, 3);
     }
+}
+
+#[test]
+fn whoever_is_still_at_a_websocket_is_waited_for() {
+    let mut service = Running::new(settings(), MeanColour);
+    let _somebody = Arc::clone(&service.service().app.sockets).try_acquire_owned().unwrap();
+    let stopping = Instant::now();
+    service.service.take().map(Service::stop);
+    assert!(stopping.elapsed() >= GOODBYE);
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn a_job_is_kept_from_its_acceptance_to_its_end_by_whatever_process() {
         assert_eq!(store.begin(&[b], u128::MAX).unwrap(), [begun(b"b\0b\r\n", 2)]);
         // One that was taken back never was. Of a job that is not there nothing can be.
         store.take_back(&[(b, 1), (unknown, 1), (c, 1)]).unwrap();
+        store.take_back(&[]).unwrap();
         assert_eq!(store.begin(&[b], 2).unwrap(), [begun(b"b\0b\r\n", 2)]);
         unfinished(&[(a, 1), (b, 2), (c, 0)]);
 
