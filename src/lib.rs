@@ -74,6 +74,7 @@
 //! * `telemetry`: logging beside the training loop; see [`telemetry`].
 //! * `webhook`: and alerts to a robot in a chat. Needs a C compiler.
 //! * `monitor`: what is read beside a training loop; see [`monitor`]. Has `telemetry` with it.
+//! * `serve`: for `examples/serve` alone, an inference service.
 //! * `tch`: the bridge to libtorch; see the README for how it is found.
 #![cfg_attr(
     not(all(feature = "vision", feature = "tch", feature = "dlpack", feature = "telemetry", feature = "monitor")),
