@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use sutler::chaos::Fault;
-use sutler::{Error, ErrorKind, Quarantine, Quarantined};
+use sutler::{Error, ErrorKind, OnError, Quarantine, Quarantined};
 
 use crate::books::{Books, Entries, Passed, named};
 use crate::data::Name;
@@ -96,9 +96,9 @@ impl<'a, K: Kind> Follower<'a, K> {
         let (passed, batch) = self.remove(place);
         self.count(&batch, &Met::default());
         self.books.tally.add("batches given up", 1);
-        // The samples that are stuck come last. What hangs may be in it in the place of another.
-        let hangs = self.oracle.plan.faults.hang.map(|hang| hang.index);
-        let is_of_it = |index: usize| indices.contains(&index) || Some(index) == hangs;
+        // The samples that were being loaded come last. In the place of a bad one it may have been any other.
+        let may_stand_in = self.oracle.plan.on_error == OnError::Substitute;
+        let is_of_it = |index: usize| indices.contains(&index) || may_stand_in;
         let is_stuck =
             |entry: &Quarantined| is_of_it(entry.index) && entry.cause.starts_with("it did not return within");
         let known = self.books.known.len().min(quarantine.len());
