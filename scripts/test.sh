@@ -30,11 +30,11 @@ others() {
     done
 }
 
-# The features, alone and together.
 # With what event files are read back by, where it can be had.
 SUTLER_TENSORBOARD=$(scripts/tensorboard.sh) || SUTLER_TENSORBOARD=python3
 export SUTLER_TENSORBOARD
 
+# The features, alone and together.
 all=--all-features
 scripts/turbojpeg.sh || all="--features dlpack,monitor,serde,serve,tch,webhook"
 for features in "" "--no-default-features" "--no-default-features --features dlpack,serde,tch" "$all"; do

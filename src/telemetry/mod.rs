@@ -82,10 +82,12 @@ impl Telemetry {
     pub fn builder() -> TelemetryBuilder {
         TelemetryBuilder {
             sinks: Vec::new(),
-            capacity: 4096,
-            overflow: Overflow::DropOldest,
-            flush_interval: Duration::from_secs(1),
-            max_failures: 5,
+            settings: lane::Settings {
+                capacity: 4096,
+                overflow: Overflow::DropOldest,
+                flush_interval: Duration::from_secs(1),
+                max_failures: 5,
+            },
             drain_on_drop: Duration::from_secs(5),
         }
     }
@@ -169,10 +171,7 @@ impl fmt::Debug for TelemetryBuilder {
 /// Settings of a [`Telemetry`]; made by [`Telemetry::builder`].
 pub struct TelemetryBuilder {
     sinks: Vec<Box<dyn Sink>>,
-    capacity: usize,
-    overflow: Overflow,
-    flush_interval: Duration,
-    max_failures: u32,
+    settings: lane::Settings,
     drain_on_drop: Duration,
 }
 
@@ -185,26 +184,26 @@ impl TelemetryBuilder {
 
     /// How many records may wait for each sink, however large they are (default: 4096).
     pub fn capacity(mut self, records: usize) -> Self {
-        self.capacity = records;
+        self.settings.capacity = records;
         self
     }
 
     /// What happens when more come (default: the oldest is dropped).
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.settings.overflow = overflow;
         self
     }
 
     /// How often sinks write out what they hold (default: every second). It is what a `kill -9` can cost.
     pub fn flush_interval(mut self, interval: Duration) -> Self {
-        self.flush_interval = interval;
+        self.settings.flush_interval = interval;
         self
     }
 
     /// After how many failures in a row a sink is disabled (default: 5). Until then what it could not write is tried
     /// again, a flush interval later, then two, then four. At the end there is no such limit but the time to drain.
     pub fn max_failures(mut self, failures: u32) -> Self {
-        self.max_failures = failures;
+        self.settings.max_failures = failures;
         self
     }
 
@@ -220,23 +219,18 @@ impl TelemetryBuilder {
     ///
     /// If `capacity` or `max_failures` is 0, `capacity` is beyond 2^24, or the system refuses to start a thread.
     pub fn start(self) -> Result<Telemetry> {
-        for (name, value) in [("capacity", self.capacity), ("max_failures", self.max_failures as usize)] {
+        let TelemetryBuilder { sinks, settings, drain_on_drop } = self;
+        for (name, value) in [("capacity", settings.capacity), ("max_failures", settings.max_failures as usize)] {
             if value == 0 {
                 return Err(Error::new(ErrorKind::Config, format!("{name} must be at least 1")));
             }
         }
-        if self.capacity > 1 << 24 {
+        if settings.capacity > 1 << 24 {
             return Err(Error::new(ErrorKind::Config, "capacity must be at most 16777216"));
         }
         // Those that were started before one that cannot be end when this is dropped.
-        let mut telemetry = Telemetry { lanes: Vec::new(), drain_on_drop: self.drain_on_drop };
-        let settings = lane::Settings {
-            capacity: self.capacity,
-            overflow: self.overflow,
-            flush_interval: self.flush_interval,
-            max_failures: self.max_failures,
-        };
-        for sink in self.sinks {
+        let mut telemetry = Telemetry { lanes: Vec::new(), drain_on_drop };
+        for sink in sinks {
             telemetry.lanes.push(Lane::start(sink, settings)?);
         }
         Ok(telemetry)
