@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -240,17 +239,18 @@ fn a_page_that_is_open_when_the_service_is_started_again_goes_on() {
         let store = crate::store::Directory::open(folder.path(), super::HOUR).unwrap();
         crate::service::Service::start(settings, std::sync::Arc::new(store), std::sync::Arc::new(MeanColour))
     };
-    // Nothing is done in it: the batch does not fill.
-    let forever = Settings { max_wait: Duration::from_secs(3600), ..settings() };
-    let service = start(Settings { grace: Duration::ZERO, ..forever }).unwrap();
+    let service = start(Settings { workers: 0, ..settings() }).unwrap();
     let address = service.address;
     let Some(mut browser) = Browser::open(&format!("http://{address}/")) else { return };
     browser.choose(&[fixture("formats/rgb.png")]);
     browser.wait_for("document.querySelectorAll('li.queued').length === 1");
-    service.stop();
-    browser.wait_for("document.getElementById('how').textContent === 'no answer'");
+    assert_eq!(service.stop(), 1);
+    let no_answer = "document.getElementById('how').textContent === 'no answer'";
+    browser.wait_for(no_answer);
     let service = eventually("the port is free", || start(Settings { listen: address, ..settings() }).ok());
     browser.wait_for_ends(1);
     assert_eq!(browser.cards()[0][1], "done");
+    // It is seen also by a page that waits for nothing.
     service.stop();
+    browser.wait_for(no_answer);
 }
