@@ -14,8 +14,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
 
+use crate::blocking::Blocking;
 use crate::board::Board;
 use crate::decoder::Decoder;
 use crate::job::{self, JobId, Status};
@@ -34,6 +34,7 @@ pub struct App {
     pub queue: Arc<Queue>,
     pub board: Board,
     pub pace: Pace,
+    pub blocking: Blocking,
     /// Whether the last job that was to be written down could not be.
     pub is_store_away: AtomicBool,
     /// Of bodies that may be in memory at a time,
@@ -104,7 +105,7 @@ impl App {
     /// How jobs ended that are not on the board: that was written down before. `None` for what is not there.
     pub async fn look_up(self: &Arc<Self>, ids: Vec<JobId>) -> Result<Vec<Option<Status>>, Error> {
         let app = Arc::clone(self);
-        spawn_blocking(move || ids.into_iter().map(|id| app.store.status(id)).collect()).await?
+        self.blocking.run(move || ids.into_iter().map(|id| app.store.status(id)).collect()).await?
     }
 
     /// Says that there is no room now, and when there will be.

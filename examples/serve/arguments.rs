@@ -63,7 +63,7 @@ impl Command {
 
         let mut settings = Settings::default();
         let (mut store, mut redis, mut model, mut checkpoint, mut labels) = (None, None, None, None, None);
-        let (mut is_load, mut load) = (false, Load { clients: 32, requests: 50 });
+        let (mut is_load, mut load) = (false, Load { clients: 32, requests: 50, service: None });
         let mut keep = Duration::from_secs(3600);
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -86,12 +86,13 @@ impl Command {
                 Long("grace") => settings.grace = Duration::from_secs(parser.value()?.parse()?),
                 Long("load") => is_load = true,
                 Long("clients") => load.clients = at_least(1, "--clients", parser.value()?.parse()?)?,
+                Long("load-from") => load.service = Some(parser.value()?.parse()?), // what --load calls itself with
                 Long("requests") => load.requests = at_least(1, "--requests", parser.value()?.parse()?)?,
                 Short('h') | Long("help") => return Ok(Command::Help),
                 _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
             }
         }
-        if is_load {
+        if is_load || load.service.is_some() {
             return Ok(Command::Load(load));
         }
         let place = match (store, redis) {

@@ -10,10 +10,17 @@ use crate::job::{JobId, Outcome, Status};
 /// What a watcher is told.
 pub type News = (JobId, Status);
 
+/// In many parts, so that a request which asks for one job hardly ever waits for a thread that has another's part, and
+/// has just lost its core.
 #[derive(Default)]
 pub struct Board {
-    jobs: Mutex<HashMap<JobId, Entry>>,
+    parts: [Mutex<Part>; PARTS],
 }
+
+/// A power of two.
+const PARTS: usize = 32;
+
+type Part = HashMap<JobId, Entry>;
 
 #[derive(Default)]
 struct Entry {
@@ -28,82 +35,82 @@ impl Entry {
     }
 }
 
-/// Tells watchers how jobs are; not under the lock, because who is woken by it may want that next.
-fn tell(news: Vec<(Vec<Sender<News>>, News)>) {
-    for (watchers, news) in news {
-        for watcher in watchers {
-            // A watcher has room for all news of what it watches; one that is gone has none.
-            let _ = watcher.try_send(news.clone());
-        }
+/// Not under the lock: who is woken by it may want that next.
+fn tell(watchers: Vec<Sender<News>>, id: JobId, status: &Status) {
+    for watcher in watchers {
+        // A watcher has room for all news of what it watches; one that is gone has none.
+        let _ = watcher.try_send((id, status.clone()));
     }
 }
 
 impl Board {
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Entry>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn part(&self, id: JobId) -> MutexGuard<'_, Part> {
+        lock(&self.parts[id.to_usize() % PARTS])
+    }
+
+    fn parts(&self) -> impl Iterator<Item = MutexGuard<'_, Part>> {
+        self.parts.iter().map(lock)
     }
 
     /// Puts a job up, as queued.
     pub fn enter(&self, id: JobId) {
-        self.lock().entry(id).or_default();
+        self.part(id).entry(id).or_default();
     }
 
-    /// Says that these jobs are being worked on.
-    pub fn run(&self, ids: &[JobId], start: u128) {
-        let mut jobs = self.lock();
-        let mut news = Vec::new();
-        for id in ids {
-            if let Some(entry) = jobs.get_mut(id) {
-                entry.start = Some(start);
-                news.push((entry.watchers.clone(), (*id, Status::Running)));
-            }
-        }
-        drop(jobs);
-        tell(news);
+    /// Says that a job is being worked on.
+    pub fn run(&self, id: JobId, start: u128) {
+        let mut part = self.part(id);
+        let Some(entry) = part.get_mut(&id) else { return };
+        entry.start = Some(start);
+        let watchers = entry.watchers.clone();
+        drop(part);
+        tell(watchers, id, &Status::Running);
     }
 
     /// The jobs that are being worked on, each with the start that it is in.
     pub fn running(&self) -> Vec<(JobId, u128)> {
-        self.lock().iter().filter_map(|(&id, entry)| Some((id, entry.start?))).collect()
+        let running = |part: MutexGuard<'_, Part>| {
+            part.iter().filter_map(|(&id, entry)| Some((id, entry.start?))).collect::<Vec<_>>()
+        };
+        self.parts().flat_map(running).collect()
     }
 
-    /// Takes jobs off. How they ended is in the store by now, for whoever does not find them here.
-    pub fn end(&self, outcomes: Vec<(JobId, Outcome)>) {
-        let mut jobs = self.lock();
-        let mut news = Vec::new();
-        for (id, outcome) in outcomes {
-            if let Some(entry) = jobs.remove(&id) {
-                news.push((entry.watchers, (id, Status::Ended(outcome))));
-            }
+    /// Takes a job off. How it ended is in the store by now, for whoever does not find it here.
+    pub fn end(&self, id: JobId, outcome: Outcome) {
+        let entry = self.part(id).remove(&id);
+        if let Some(entry) = entry {
+            tell(entry.watchers, id, &Status::Ended(outcome));
         }
-        drop(jobs);
-        tell(news);
     }
 
     /// Takes a job off that there is nothing to be said of.
     pub fn withdraw(&self, id: JobId) {
-        self.lock().remove(&id);
+        self.part(id).remove(&id);
     }
 
     /// `None` if it is not here: it has ended, or never was.
     pub fn status(&self, id: JobId) -> Option<Status> {
-        self.lock().get(&id).map(Entry::status)
+        self.part(id).get(&id).map(Entry::status)
     }
 
     /// As [`status`](Board::status). A watcher is told of all that changes after that.
     pub fn watch(&self, id: JobId, watcher: &Sender<News>) -> Option<Status> {
-        let mut jobs = self.lock();
-        let entry = jobs.get_mut(&id)?;
+        let mut part = self.part(id);
+        let entry = part.get_mut(&id)?;
         entry.watchers.retain(|other| !other.is_closed());
         entry.watchers.push(watcher.clone());
         Some(entry.status())
     }
 
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.parts().map(|part| part.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
 }

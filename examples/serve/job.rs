@@ -18,6 +18,11 @@ impl JobId {
         Ok(JobId(random()?))
     }
 
+    /// Some of its bits.
+    pub fn to_usize(self) -> usize {
+        self.0 as usize
+    }
+
     /// Enough of it to find a job in a log, and too little to ask for it.
     pub fn short(self) -> String {
         self.to_string()[..8].to_string()

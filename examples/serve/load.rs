@@ -9,7 +9,9 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
@@ -28,6 +30,9 @@ pub struct Load {
     pub clients: usize,
     /// Of each.
     pub requests: usize,
+    /// To whom, if this is the process of the clients alone. They have one of their own, because whatever threads of one
+    /// process do with its memory holds up the others.
+    pub service: Option<SocketAddr>,
 }
 
 /// For a batch,
@@ -41,8 +46,12 @@ const WARM_UP: usize = 5;
 
 impl Load {
     pub fn run(&self) -> Result<(), Error> {
-        let Load { clients, requests } = self;
+        let Load { clients, requests, .. } = self;
         let (image, folder) = (photograph()?, tempfile::tempdir()?);
+        if let Some(address) = self.service {
+            println!("{}", self.clients(address, &image)?);
+            return Ok(());
+        }
         println!("{}", machine());
         println!(
             "{clients} clients, {requests} jobs each, one at a time: a JPEG of 500x375 pixels and {} KB. Store: a \
@@ -61,14 +70,14 @@ impl Load {
             for max_batch in [1, usual] {
                 let folder = tempfile::tempdir()?;
                 let model = Arc::new(Counted { costs, device: Mutex::new(()), batches: AtomicUsize::new(0) });
-                let row = self.measure(folder.path(), &model, max_batch, &image)?;
+                let row = self.measure(folder.path(), &model, max_batch)?;
                 println!("| {name} | {max_batch} | {row} |");
             }
         }
         Ok(())
     }
 
-    fn measure(&self, store: &Path, model: &Arc<Counted>, max_batch: usize, image: &[u8]) -> Result<String, Error> {
+    fn measure(&self, store: &Path, model: &Arc<Counted>, max_batch: usize) -> Result<String, Error> {
         let pulse = Arc::new(Pulse::default());
         let settings = Settings {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -76,13 +85,38 @@ impl Load {
             pulse: Some(Arc::clone(&pulse)),
             ..Settings::default()
         };
-        let expected = expected(&settings, image)?;
         let store = Arc::new(Directory::open(store, Duration::from_secs(3600))?);
         let service = Service::start(settings, store, Arc::clone(model) as Arc<dyn Model>)?;
+        let mut clients = Command::new(std::env::current_exe()?);
+        clients.args(["--load-from", &service.address.to_string()]);
+        clients.args(["--clients", &self.clients.to_string(), "--requests", &self.requests.to_string()]);
+        let clients = clients.stderr(Stdio::inherit()).output()?;
+        if !clients.status.success() {
+            return Err("the clients failed".into());
+        }
+        if service.stop() > 0 {
+            return Err("jobs are left".into());
+        }
+        let jobs = (WARM_UP + self.requests) * self.clients;
+        let [(cpu, _), (held, held_over), (wall, wall_over)] = [pulse.cpu(), pulse.held(), pulse.wall()];
+        Ok(format!(
+            "{:.1} | {} | {:.2} ms | {:.2} ms | {:.2} ms | {held_over} of {} | {wall_over}",
+            jobs as f64 / model.batches.load(Relaxed) as f64,
+            String::from_utf8(clients.stdout)?.trim(),
+            milliseconds(cpu),
+            milliseconds(held),
+            milliseconds(wall),
+            pulse.polls(),
+        ))
+    }
+
+    /// What the clients see: jobs per second, and how long an answer and a result take.
+    fn clients(&self, service: SocketAddr, image: &[u8]) -> Result<String, Error> {
+        let expected = expected(&Settings::default(), image)?;
         // All begin together, when all are warm.
         let start = Barrier::new(self.clients + 1);
         let (elapsed, times) = thread::scope(|scope| {
-            let client = || self.client(&service, &start, image, &expected);
+            let client = || self.client(service, &start, image, &expected);
             let clients: Vec<_> = (0..self.clients).map(|_| scope.spawn(client)).collect();
             start.wait();
             let begun = Instant::now();
@@ -94,37 +128,26 @@ impl Load {
             (begun.elapsed(), times)
         });
         let times: Vec<Times> = times.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        if service.stop() > 0 {
-            return Err("jobs are left".into());
-        }
         let (mut results, mut posts): (Vec<_>, Vec<_>) = times.iter().map(|times| (times.result, times.post)).unzip();
-        let jobs = (WARM_UP + self.requests) * self.clients;
-        let [(cpu, _), (held, held_over), (wall, wall_over)] = [pulse.cpu(), pulse.held(), pulse.wall()];
         Ok(format!(
-            "{:.1} | {:.0} | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms | {:.2} ms | {:.2} ms | {:.2} ms | {held_over} \
-             of {} | {wall_over}",
-            jobs as f64 / model.batches.load(Relaxed) as f64,
+            "{:.0} | {:.1} ms | {:.1} ms | {:.1} ms | {:.1} ms",
             times.len() as f64 / elapsed.as_secs_f64(),
             milliseconds(percentile(&mut results, 50)),
             milliseconds(percentile(&mut results, 99)),
             milliseconds(percentile(&mut posts, 50)),
             milliseconds(percentile(&mut posts, 99)),
-            milliseconds(cpu),
-            milliseconds(held),
-            milliseconds(wall),
-            pulse.polls(),
         ))
     }
 
     fn client(
         &self,
-        service: &Service,
+        service: SocketAddr,
         start: &Barrier,
         image: &[u8],
         expected: &[Label],
     ) -> Result<Vec<Times>, Error> {
         let warm_up = || -> Result<_, Error> {
-            let (mut client, mut socket) = (Client::connect(service.address)?, Socket::connect(service.address)?);
+            let (mut client, mut socket) = (Client::connect(service)?, Socket::connect(service)?);
             for _ in 0..WARM_UP {
                 job(&mut client, &mut socket, image, expected)?;
             }

@@ -31,6 +31,7 @@
 
 mod app;
 mod arguments;
+mod blocking;
 mod board;
 mod client;
 mod decoder;

@@ -11,8 +11,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::app::App;
+use crate::blocking::Blocking;
 use crate::board::Board;
 use crate::decoder::Decoder;
 use crate::job::JobId;
@@ -89,11 +91,16 @@ pub struct Service {
 /// Threads for requests. They only pass bytes on.
 const THREADS: usize = 2;
 
+/// Threads for the store. Where a disk takes 10 ms to keep an image, they keep 800 a second.
+const WRITERS: u32 = 8;
+
+/// How long a stop waits for what is just being written.
+const LAST: Duration = Duration::from_secs(1);
+
 impl Service {
     /// Queues what the store has that was not finished, and then listens.
     pub fn start(settings: Settings, store: Arc<dyn Store>, model: Arc<dyn Model>) -> Result<Self, Error> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(THREADS).max_blocking_threads(64).enable_all().build()?;
+        let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(settings.listen));
         let listener = listener.map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
         let (stopping, is_stopping) = watch::channel(false);
@@ -103,6 +110,7 @@ impl Service {
             queue: Queue::new(settings.queue),
             board: Board::default(),
             pace: Pace::new(settings.workers),
+            blocking: Blocking::start(WRITERS)?,
             is_store_away: AtomicBool::new(false),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -134,16 +142,24 @@ impl Service {
         if !have_ended {
             self.workers.wait(Duration::from_millis(500)); // those that only wait for the store
         }
-        // A store that hangs is not waited for longer than the rest.
         let app = Arc::clone(&self.app);
-        self.runtime.spawn_blocking(move || {
-            if let Err(error) = app.store.take_back(&app.board.running()) {
+        let taken_back = self.runtime.spawn(async move {
+            let stopping = Arc::clone(&app);
+            let taken_back = app.blocking.run(move || stopping.store.take_back(&stopping.board.running())).await;
+            if let Ok(Err(error)) = taken_back {
                 complain(format_args!("jobs count as begun that were only stopped: {error}"));
             }
         });
         self.closing.send_replace(true);
-        let _ = self.runtime.block_on(self.server);
-        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        self.runtime.block_on(async {
+            let _ = self.server.await;
+            let written = async {
+                let _ = taken_back.await;
+                let _uploads = self.app.uploads.acquire_many(UPLOADS as u32).await;
+            };
+            let _ = timeout(LAST, written).await; // a store that hangs is not waited for longer
+        });
+        self.runtime.shutdown_background();
         self.app.board.len()
     }
 }

@@ -11,7 +11,6 @@ use axum::http::header::{self, HeaderMap};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::app::{App, failure, json};
@@ -33,12 +32,12 @@ pub async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
         Err(_) => return failure(StatusCode::REQUEST_TIMEOUT, "the image did not come in time"),
     };
     // From here on it runs to its end, also when the client is gone: half an acceptance would be none.
-    let accepting = Arc::clone(&app);
+    let (accepting, runtime) = (Arc::clone(&app), Handle::current());
     let accept = move || {
         let _permit = permit; // as long as the body is in memory
-        accept(&accepting, &parts.headers, body)
+        accept(&accepting, &runtime, &parts.headers, body)
     };
-    let accepted = spawn_blocking(accept).await;
+    let accepted = app.blocking.run(accept).await;
     accepted.unwrap_or_else(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the service failed"))
 }
 
@@ -68,8 +67,8 @@ async fn read(mut body: Body, most: usize, headers: &HeaderMap) -> Result<Vec<u8
 
 /// On a thread that may wait: looks at the image, reserves a place, writes the job down, and only then says that it is
 /// accepted.
-fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
-    let image = match file(headers, body) {
+fn accept(app: &Arc<App>, runtime: &Handle, headers: &HeaderMap, body: Vec<u8>) -> Response {
+    let image = match file(runtime, headers, body) {
         Ok(image) => image,
         Err(problem) => return failure(StatusCode::BAD_REQUEST, problem),
     };
@@ -111,12 +110,12 @@ fn accept(app: &Arc<App>, headers: &HeaderMap, body: Vec<u8>) -> Response {
 }
 
 /// The image: the body, or the one file of a form.
-fn file(headers: &HeaderMap, body: Vec<u8>) -> Result<Bytes, &'static str> {
+fn file(runtime: &Handle, headers: &HeaderMap, body: Vec<u8>) -> Result<Bytes, &'static str> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let image = match content_type.to_ascii_lowercase().starts_with("multipart/") {
         false => body.into(),
         // All of it is here: nothing waits.
-        true => Handle::current().block_on(part(content_type, body))?,
+        true => runtime.block_on(part(content_type, body))?,
     };
     if image.is_empty() { Err("there is no image in the body") } else { Ok(image) }
 }

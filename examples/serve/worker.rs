@@ -74,7 +74,7 @@ fn work(app: &App) {
             return;
         }
         app.pace.add(begun.elapsed(), batch.ids.len());
-        app.board.end(outcomes);
+        outcomes.into_iter().for_each(|(id, outcome)| app.board.end(id, outcome));
     }
 }
 
@@ -82,7 +82,7 @@ fn work(app: &App) {
 fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(JobId, Outcome)>> {
     let start = insist(app, "draw a number", || Ok(job::random()?))?;
     let begun = insist(app, "begin jobs", || app.store.begin(&batch.ids, start))?;
-    app.board.run(&batch.ids, start);
+    batch.ids.iter().for_each(|&id| app.board.run(id, start));
     let (mut outcomes, mut decoded) = (Vec::new(), Vec::new());
     for (&id, begun) in batch.ids.iter().zip(begun) {
         match begun {
@@ -97,7 +97,7 @@ fn outcomes(app: &App, batch: &Batch, numbers: &mut Vec<f32>) -> Option<Vec<(Job
             },
             Begun::Lost => outcomes.push((id, Outcome::failed("the store has lost the image"))),
             Begun::Ended => match insist(app, "read a result", || app.store.status(id))? {
-                Some(Status::Ended(outcome)) => app.board.end(vec![(id, outcome)]),
+                Some(Status::Ended(outcome)) => app.board.end(id, outcome),
                 // It was accepted, and is not there: a server without a disk was started again, say.
                 _ => outcomes.push((id, Outcome::failed("the store has lost the job"))),
             },
