@@ -38,4 +38,4 @@ in_copy direct test
 awk '/^\[/ { dev = /^\[dev-dependencies\]/ } !dev' Cargo.toml >"$out/all/Cargo.toml"
 cargo +nightly generate-lockfile --quiet -Z minimal-versions --manifest-path "$out/all/Cargo.toml"
 in_copy all check --no-default-features
-in_copy all check --features serde,dlpack
+in_copy all check --features serde,dlpack,telemetry

@@ -100,9 +100,9 @@ fn what_was_accepted_ends_though_redis_and_the_service_are_killed_together() {
 /// The jobs of one batch, one of which ends the process. Those that were with it are done.
 fn poison_fails_alone(starter: Starter, place: &str) {
     const LAST: usize = MAX_BATCH - 1;
-    let mut process = starter.start(place, 0);
+    // So long that the last of them is answered before the process ends.
+    let mut process = starter.start(place, 300);
     let mut client = process.client();
-    // The last: the process may end before it answers a later one.
     let pixels: [[u8; 3]; MAX_BATCH] = std::array::from_fn(|number| if number == LAST { POISON } else { [0, 128, 0] });
     let ids = pixels.map(|pixel| client.post(&colour(pixel)).unwrap().id().unwrap());
     assert!(!process.end().0.success());

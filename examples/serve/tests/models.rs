@@ -19,7 +19,7 @@ fn is_poison(labels: &[Label]) -> bool {
     labels[0].name == POISONOUS && labels[0].score > 0.98
 }
 
-/// Calls a function where there is poison in the batch, and otherwise takes a while for each batch.
+/// Takes a while for each batch, and calls a function where there is poison in it.
 pub struct Poisoned {
     pub effect: fn(),
     pub time: Duration,
@@ -32,10 +32,10 @@ impl Model for Poisoned {
 
     fn run(&self, images: &[f32], side: usize) -> Result<Vec<Vec<Label>>, Error> {
         let labels = MeanColour.run(images, side)?;
+        thread::sleep(self.time);
         if labels.iter().any(|labels| is_poison(labels)) {
             (self.effect)();
         }
-        thread::sleep(self.time);
         Ok(labels)
     }
 }
