@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use std::{io, iter};
 
 use crossbeam_queue::SegQueue;
@@ -43,19 +44,34 @@ impl Blocking {
         Ok(blocking)
     }
 
-    /// Has something done: also where nobody waits for it any more. An error is that it panicked.
+    /// Has something done, and gives what comes of it. It is done also where nobody waits for it any more. An error is
+    /// that it panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, RecvError> {
         let (sender, result) = oneshot::channel();
-        self.shared.work.push(Box::new(move || {
-            // The message of a panic is on stderr already.
-            if let Ok(value) = catch_unwind(AssertUnwindSafe(work)) {
-                let _ = sender.send(value);
-            }
-        }));
+        self.give(move || drop(sender.send(work())));
+        result.await
+    }
+
+    /// Has something done.
+    pub fn give(&self, work: impl FnOnce() + Send + 'static) {
+        // The message of a panic is on stderr already.
+        self.shared.work.push(Box::new(move || drop(catch_unwind(AssertUnwindSafe(work)))));
         if let Some(number) = self.shared.call() {
             self.threads[number as usize].thread().unpark();
         }
-        result.await
+    }
+
+    /// Waits until all is done that was given out, for so long.
+    pub fn wait(&self, time: Duration) {
+        let begun = Instant::now();
+        while !self.is_idle() && begun.elapsed() < time {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        // In this order: whoever takes work is not idle before that.
+        self.shared.work.is_empty() && self.shared.idle.load(SeqCst).count_ones() as usize == self.threads.len()
     }
 }
 
@@ -98,7 +114,6 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::{Barrier, mpsc};
     use std::task::{Context, Waker};
-    use std::time::{Duration, Instant};
 
     use tokio::runtime::Builder;
 
@@ -162,6 +177,27 @@ mod tests {
             all.wait();
             runs.into_iter().map(block_on).for_each(|run| assert!(run.is_ok()));
         }
+    }
+
+    #[test]
+    fn whoever_waits_for_the_end_of_all_does_so_until_then_but_not_for_ever() {
+        let blocking = Blocking::start(2).unwrap();
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..10 {
+            let done = Arc::clone(&done);
+            blocking.give(move || {
+                thread::sleep(Duration::from_millis(10));
+                done.fetch_add(1, SeqCst);
+            });
+        }
+        blocking.wait(Duration::from_secs(60));
+        assert_eq!(done.load(SeqCst), 10);
+        let (go_on, gate) = mpsc::channel();
+        blocking.give(move || assert!(gate.recv().is_ok()));
+        let begun = Instant::now();
+        blocking.wait(Duration::from_millis(50));
+        assert!((Duration::from_millis(50)..Duration::from_secs(30)).contains(&begun.elapsed()));
+        go_on.send(()).unwrap();
     }
 
     #[test]

@@ -47,11 +47,12 @@ const WARM_UP: usize = 5;
 impl Load {
     pub fn run(&self) -> Result<(), Error> {
         let Load { clients, requests, .. } = self;
-        let (image, folder) = (photograph()?, tempfile::tempdir()?);
+        let image = photograph()?;
         if let Some(address) = self.service {
             println!("{}", self.clients(address, &image)?);
             return Ok(());
         }
+        let folder = tempfile::tempdir()?;
         println!("{}", machine());
         println!(
             "{clients} clients, {requests} jobs each, one at a time: a JPEG of 500x375 pixels and {} KB. Store: a \

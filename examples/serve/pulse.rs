@@ -77,11 +77,11 @@ impl<F: Future> Future for Timed<F> {
         let Some(pulse) = self.pulse.clone() else { return self.future.as_mut().poll(context) };
         let before = Scheduled::now();
         let result = self.future.as_mut().poll(context);
+        let wall = before.at.elapsed();
         let after = Scheduled::now();
-        let wall = after.at - before.at;
         pulse.polls.fetch_add(1, Relaxed);
         pulse.wall.add(wall);
-        pulse.held.add(wall.saturating_sub(after.ready.saturating_sub(before.ready)));
+        pulse.held.add((after.at - before.at).saturating_sub(after.ready.saturating_sub(before.ready)));
         pulse.cpu.add(after.running.saturating_sub(before.running));
         result
     }

@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::app::App;
 use crate::blocking::Blocking;
@@ -53,7 +52,7 @@ pub struct Settings {
     pub grace: Duration,
     /// How often the store is looked through for what has expired, and for jobs that nobody works on.
     pub sweep: Duration,
-    /// Times all that the runtime does, where somebody asks for it: that is two system calls for each poll, and more.
+    /// Times all that the runtime does, where somebody asks for it: that is half a dozen system calls for each poll.
     pub pulse: Option<Arc<Pulse>>,
 }
 
@@ -91,10 +90,10 @@ pub struct Service {
 /// Threads for requests. They only pass bytes on.
 const THREADS: usize = 2;
 
-/// Threads for the store. Where a disk takes 10 ms to keep an image, they keep 800 a second.
-const WRITERS: u32 = 8;
+/// Threads for the store. Where it hangs, every upload is answered when one call has come to the end of its patience.
+const WRITERS: u32 = UPLOADS as u32;
 
-/// How long a stop waits for what is just being written.
+/// How long a stop waits for what is still going on.
 const LAST: Duration = Duration::from_secs(1);
 
 impl Service {
@@ -143,23 +142,15 @@ impl Service {
             self.workers.wait(Duration::from_millis(500)); // those that only wait for the store
         }
         let app = Arc::clone(&self.app);
-        let taken_back = self.runtime.spawn(async move {
-            let stopping = Arc::clone(&app);
-            let taken_back = app.blocking.run(move || stopping.store.take_back(&stopping.board.running())).await;
-            if let Ok(Err(error)) = taken_back {
+        self.app.blocking.give(move || {
+            if let Err(error) = app.store.take_back(&app.board.running()) {
                 complain(format_args!("jobs count as begun that were only stopped: {error}"));
             }
         });
         self.closing.send_replace(true);
-        self.runtime.block_on(async {
-            let _ = self.server.await;
-            let written = async {
-                let _ = taken_back.await;
-                let _uploads = self.app.uploads.acquire_many(UPLOADS as u32).await;
-            };
-            let _ = timeout(LAST, written).await; // a store that hangs is not waited for longer
-        });
-        self.runtime.shutdown_background();
+        let _ = self.runtime.block_on(self.server);
+        self.runtime.shutdown_timeout(LAST); // requests that have not ended, which nothing holds up
+        self.app.blocking.wait(LAST); // a store that hangs is not waited for longer than the rest
         self.app.board.len()
     }
 }
