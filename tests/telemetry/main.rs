@@ -7,6 +7,7 @@ mod tensorboard;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -326,6 +327,23 @@ fn what_was_accepted_is_written_when_it_is_dropped_and_not_when_it_is_abandoned(
     assert!(eventually(|| steps(&seen) == [0]));
 }
 
+/// A test of this file, to be run in a process of its own.
+fn this_test(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name]);
+    command
+}
+
+/// Runs it; it is to end by itself, and to have run.
+fn ends_well(command: &mut Command) {
+    let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+    let ended = eventually(|| process.try_wait().unwrap().is_some());
+    process.kill().unwrap();
+    assert!(ended && process.wait().unwrap().success());
+    let said = std::io::read_to_string(process.stdout.unwrap()).unwrap();
+    assert!(said.contains("1 passed"), "{said}");
+}
+
 /// The test below, in a process of its own.
 const FORGETS: &str = "SUTLER_TELEMETRY_FORGETS";
 
@@ -343,15 +361,7 @@ fn a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.csv");
     let name = "a_process_that_forgets_to_end_its_telemetry_ends_and_loses_nothing_that_could_be_written";
-    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name])
-        .env(FORGETS, &path)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let ended = eventually(|| process.try_wait().unwrap().is_some());
-    process.kill().unwrap();
-    assert!(ended && process.wait().unwrap().success());
+    ends_well(this_test(name).env(FORGETS, &path));
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1 + 1000);
 }
 
@@ -371,16 +381,7 @@ fn a_terminal_that_has_stopped_holds_nobody_up() {
         }
         return; // which has something to say as well
     }
-    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_terminal_that_has_stopped_holds_nobody_up"])
-        .env(UNREAD, "")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let ended = eventually(|| process.try_wait().unwrap().is_some());
-    process.kill().unwrap();
-    assert!(ended && process.wait().unwrap().success());
+    ends_well(this_test("a_terminal_that_has_stopped_holds_nobody_up").env(UNREAD, "").stderr(Stdio::piped()));
 }
 
 #[test]
@@ -424,16 +425,7 @@ fn a_warning_that_nobody_can_be_given_holds_nobody_up() {
         return; // which warns as well
     }
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_warning_that_nobody_can_be_given_holds_nobody_up"])
-        .env(UNHEARD, "")
-        .stdout(std::process::Stdio::null())
-        .stderr(full)
-        .spawn()
-        .unwrap();
-    let ended = eventually(|| process.try_wait().unwrap().is_some());
-    process.kill().unwrap();
-    assert!(ended && process.wait().unwrap().success());
+    ends_well(this_test("a_warning_that_nobody_can_be_given_holds_nobody_up").env(UNHEARD, "").stderr(full));
 }
 
 /// Takes alerts alone.
